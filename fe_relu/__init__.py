@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: MIT
+"""P1 finite-element functions are two-hidden-layer ReLU networks; fe_relu converts both ways."""
+
+from fe_relu.certificate import Certificate
+from fe_relu.convert import (
+    UnsupportedFunctionError,
+    function_from_network,
+    network_from_function,
+)
+from fe_relu.grid import Grid
+from fe_relu.meshes import NotStructuredError, grid_from_mesh
+from fe_relu.network import Affine, ReLUNetwork, concatenate
+from fe_relu.p1 import P1Network
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Affine",
+    "Certificate",
+    "Grid",
+    "NotStructuredError",
+    "P1Network",
+    "ReLUNetwork",
+    "UnsupportedFunctionError",
+    "concatenate",
+    "function_from_network",
+    "grid_from_mesh",
+    "network_from_function",
+]

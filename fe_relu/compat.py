@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: MIT
+"""What differs between dolfinx 0.9, 0.10 and 0.11, and nowhere else."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from dolfinx import mesh
+
+
+def geometry_dofmap(mesh: mesh.Mesh) -> npt.NDArray:
+    """Geometry nodes of each local cell, ghosts last, shape (num_cells, nodes per cell)."""
+    geometry = mesh.geometry
+    return geometry.dofmaps[0] if hasattr(geometry, "dofmaps") else geometry.dofmap
+
+
+def geometry_degree(mesh: mesh.Mesh) -> int:
+    """Polynomial degree of the map from the reference cell."""
+    geometry = mesh.geometry
+    return (geometry.cmaps[0] if hasattr(geometry, "cmaps") else geometry.cmap).degree
+
+
+def linear_problem(a: Any, L: Any, bcs: list[Any], *, prefix: str, options: dict[str, Any]) -> Any:
+    """`dolfinx.fem.petsc.LinearProblem`; the prefix is used where it can be given."""
+    from dolfinx.fem.petsc import LinearProblem
+
+    named = "petsc_options_prefix" in inspect.signature(LinearProblem).parameters
+    extra = {"petsc_options_prefix": prefix} if named else {}
+    return LinearProblem(a, L, bcs=bcs, petsc_options=options, **extra)
+
+
+def point_owners(mesh: mesh.Mesh, points: npt.NDArray, padding: float) -> tuple[Any, Any]:
+    """`determine_point_ownership`: the points this rank answers, (m, 3), and the cell of each."""
+    from dolfinx import cpp, geometry
+
+    if hasattr(geometry, "determine_point_ownership"):
+        found = geometry.determine_point_ownership(mesh, points, padding)
+        return found.dest_points, found.dest_cells
+    found = cpp.geometry.determine_point_ownership(mesh._cpp_object, points, padding)
+    return found.dest_points(), found.dest_cells()

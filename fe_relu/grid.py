@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: MIT
+"""Structured triangle meshes as lattices: where the vertices are and how cells are halved."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+#: Names of the diagonals, as in `dolfinx.mesh.DiagonalType`. In lattice units, cell (i, j) is the
+#: unit square at (i, j):
+#:
+#:     right   left    crossed   left_right (i + j even / odd)   right_left (even / odd)
+#:      ┌─┐     ┌─┐      ┌─┐              ╱ / ╲                         ╲ / ╱
+#:      │╱│     │╲│      │╳│
+#:      └─┘     └─┘      └─┘
+DIAGONALS = ("right", "left", "crossed", "left_right", "right_left")
+
+#: Points and coordinates are trusted to this many units of roundoff of their own size.
+ROUNDOFF_UNITS = 16
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """The mesh with vertices origin + axes @ (i, j), 0 ≤ i ≤ nx, 0 ≤ j ≤ ny.
+
+    Vertices are numbered as in `dolfinx.mesh.create_rectangle`: (i, j) is vertex j·(nx + 1) + i;
+    with `crossed` cells the centre of cell (i, j) is vertex (nx + 1)·(ny + 1) + j·nx + i.
+
+    Args:
+        origin: Vertex (0, 0), shape (2,), in the units of the mesh.
+        axes: The lattice steps as columns, shape (2, 2); rotation and shear are welcome.
+        shape: (nx, ny), the number of cells along each axis, at least 1.
+        diagonal: One of `DIAGONALS`.
+
+    Raises:
+        ValueError: An argument has another shape, is not finite, or the axes are parallel.
+    """
+
+    origin: npt.NDArray[np.float64]
+    axes: npt.NDArray[np.float64]
+    shape: tuple[int, int]
+    diagonal: str
+
+    def __post_init__(self) -> None:
+        origin, axes = np.array(self.origin, float), np.array(self.axes, float)
+        if origin.shape != (2,) or axes.shape != (2, 2):
+            raise ValueError(
+                f"a grid needs an origin of shape (2,) and axes of shape (2, 2), "
+                f"not {origin.shape} and {axes.shape}"
+            )
+        if not (np.isfinite(origin).all() and np.isfinite(axes).all()):
+            raise ValueError("origin and axes of a grid must be finite")
+        if len(self.shape) != 2 or any(n < 1 or n != int(n) for n in self.shape):
+            raise ValueError(f"a grid needs at least 1 x 1 cells, not {self.shape}")
+        if self.diagonal not in DIAGONALS:
+            raise ValueError(f"diagonal must be one of {DIAGONALS}, not {self.diagonal!r}")
+        steps = np.linalg.norm(axes, axis=0)
+        if abs(np.linalg.det(axes)) <= 1e-12 * steps[0] * steps[1]:
+            raise ValueError(f"the axes {axes.tolist()} are parallel or zero")
+        origin.flags.writeable = axes.flags.writeable = False
+        object.__setattr__(self, "origin", origin)
+        object.__setattr__(self, "axes", axes)
+        object.__setattr__(self, "shape", (int(self.shape[0]), int(self.shape[1])))
+
+    def _key(self) -> tuple:
+        return (self.origin.tobytes(), self.axes.tobytes(), self.shape, self.diagonal)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Grid) and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    @property
+    def has_centres(self) -> bool:
+        """Whether cells have a vertex in their middle."""
+        return self.diagonal == "crossed"
+
+    @property
+    def num_vertices(self) -> int:
+        nx, ny = self.shape
+        return (nx + 1) * (ny + 1) + (nx * ny if self.has_centres else 0)
+
+    @property
+    def num_cells(self) -> int:
+        """Number of triangles."""
+        nx, ny = self.shape
+        return (4 if self.has_centres else 2) * nx * ny
+
+    @cached_property
+    def inverse(self) -> npt.NDArray[np.float64]:
+        """The matrix from coordinates to lattice coordinates, shape (2, 2)."""
+        return np.asarray(np.linalg.inv(self.axes), np.float64)
+
+    @property
+    def corners(self) -> npt.NDArray[np.float64]:
+        """The four corners as columns, shape (2, 4), in the order 00, 10, 01, 11."""
+        nx, ny = self.shape
+        return self.origin[:, None] + self.axes @ np.array([[0, nx, 0, nx], [0, 0, ny, ny]])
+
+    def lattice_positions(self) -> npt.NDArray[np.float64]:
+        """Lattice coordinates of the vertices, shape (2, num_vertices)."""
+        nx, ny = self.shape
+        positions = [_raster(nx + 1, ny + 1)]
+        if self.has_centres:
+            positions.append(_raster(nx, ny) + 0.5)
+        return np.concatenate(positions, axis=1)
+
+    def vertices(self) -> npt.NDArray[np.float64]:
+        """Coordinates of the vertices, shape (2, num_vertices)."""
+        return self.origin[:, None] + self.axes @ self.lattice_positions()
+
+    def to_lattice(self, x: npt.NDArray) -> npt.NDArray[np.float64]:
+        """Lattice coordinates of the columns of x, shape (2, n)."""
+        return self.inverse @ (x[:2] - self.origin[:, None])
+
+    def resolution(self, dtype: Any = np.float64) -> float:
+        """The distance in lattice units below which coordinates of this dtype cannot tell apart.
+
+        It grows with the number of cells and with distance from the coordinate origin over extent.
+        """
+        size = np.abs(self.corners).max(axis=1)
+        steps = np.abs(self.inverse) @ size
+        eps = np.finfo(dtype).eps
+        return float(ROUNDOFF_UNITS * eps * (1 + steps.max()))
+
+    def contains(self, x: npt.NDArray) -> npt.NDArray[np.bool_]:
+        """Which columns of x lie in the closed domain, up to `resolution`; shape (n,)."""
+        slack = self.resolution(np.result_type(x.dtype, np.float32))
+        lattice = self.to_lattice(x)
+        upper = np.array(self.shape)[:, None] + slack
+        return np.all((lattice >= -slack) & (lattice <= upper), axis=0)
+
+    def matches(self, other: Grid, dtype: Any = np.float64) -> bool:
+        """Whether both describe one mesh, up to the roundoff of coordinates of this dtype."""
+        if (self.shape, self.diagonal) != (other.shape, other.diagonal):
+            return False
+        apart = self.inverse @ (self.corners - other.corners)
+        return bool(np.abs(apart).max() <= 2 * self.resolution(dtype))
+
+
+def _raster(nx: int, ny: int) -> npt.NDArray[np.float64]:
+    """The points (i, j), i running fastest, shape (2, nx·ny)."""
+    j, i = np.divmod(np.arange(nx * ny), nx)
+    return np.array([i, j], float)

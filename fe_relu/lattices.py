@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: MIT
+"""From one cell and the extreme vertices of a mesh to the lattice it may lie on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from fe_relu.grid import Grid
+from fe_relu.mesh_cells import MeshCells
+
+#: Steps between corners may differ by this fraction from those that a single cell suggests.
+ROUGH = 0.05
+
+
+def reference_cell(cells: MeshCells) -> npt.NDArray:
+    """The cell of median area on the first rank that has cells, coordinates as columns (2, 3)."""
+    own = None
+    if cells.corners.shape[1] > 0:
+        a, b, c = (cells.points[:, nodes] for nodes in cells.corners)
+        areas = np.abs(cross(b - a, c - a))
+        middle = np.argpartition(areas, areas.size // 2)[areas.size // 2]
+        own = cells.points[:, cells.corners[:, middle]]
+    return next(cell for cell in cells.comm.allgather(own) if cell is not None)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    axes: npt.NDArray  # (2, 2), lattice steps as columns, to the precision of one cell
+    crossed: bool
+
+
+def candidate_lattices(cell: npt.NDArray) -> list[Candidate]:
+    """The lattices that have this triangle as a half or a quarter cell, the likeliest first."""
+
+    def longest_first(k: int) -> float:
+        return -float(np.linalg.norm(cell[:, k - 1] - cell[:, k - 2]))
+
+    found = []
+    for k in sorted(range(3), key=longest_first):
+        apex, left, right = cell[:, k], cell[:, k - 2], cell[:, k - 1]
+        halved = np.column_stack([left - apex, right - apex])
+        quartered = np.column_stack([right - left, 2 * apex - left - right])
+        found += [Candidate(halved, False), Candidate(quartered, True)]
+    return [c for c in found if abs(np.linalg.det(c.axes)) > 0]
+
+
+def _shapes(cells: MeshCells, crossed: bool) -> Iterator[tuple[int, int]]:
+    """The (nx, ny) that have these numbers of cells and vertices: the roots of a quadratic."""
+    quads, rest = divmod(cells.num_cells, 4 if crossed else 2)
+    total = cells.num_vertices - quads * (2 if crossed else 1) - 1  # nx + ny
+    discriminant = total * total - 4 * quads
+    if rest or discriminant < 0:
+        return
+    root = round(discriminant**0.5)
+    for nx in {(total - root) // 2, (total + root) // 2}:
+        ny = total - nx
+        if nx >= 1 and ny >= 1 and nx * ny == quads:
+            yield nx, ny
+
+
+def fitted_grid(cells: MeshCells, candidate: Candidate) -> Grid | None:
+    """Origin and axes from the corners, if they are where nx by ny steps of the candidate lead."""
+    corners = _extreme_points(cells, candidate.axes)
+    origin, right, up, far = corners
+    for nx, ny in _shapes(cells, candidate.crossed):
+        axes = np.column_stack([(right - origin) / nx, (up - origin) / ny])
+        closes = np.linalg.solve(candidate.axes, np.column_stack([axes, far - right - up + origin]))
+        if np.abs(closes - np.eye(2, 3)).max() < ROUGH:
+            return _oriented(corners, (nx, ny), candidate.crossed)
+    return None
+
+
+def _extreme_points(cells: MeshCells, axes: npt.NDArray) -> list[npt.NDArray]:
+    """The nodes farthest along −(1, 1), (1, −1), (−1, 1), (1, 1) of the lattice: 00, 10, 01, 11."""
+    directions = np.array([[-1, -1], [1, -1], [-1, 1], [1, 1]]) @ np.linalg.inv(axes)
+    own = []
+    if cells.points.shape[1] > 0:
+        anchor = cells.points[:, :1]
+        heights = directions @ (cells.points - anchor)
+        best = heights.argmax(axis=1)
+        own = [
+            (float(d @ cells.points[:, node]), (cells.points[0, node], cells.points[1, node]))
+            for d, node in zip(directions, best, strict=True)
+        ]
+    per_rank = [found for found in cells.comm.allgather(own) if found]
+    return [np.array(max(found)[1]) for found in zip(*per_rank, strict=True)]
+
+
+def _oriented(corners: list[npt.NDArray], shape: tuple[int, int], crossed: bool) -> Grid:
+    """The grid with its axes labelled by direction, not by the cell that suggested them."""
+    c00, c10, c01, c11 = corners
+    lattice = np.array([[c00, c01], [c10, c11]])  # lattice[a, b]: corner a along x, b along y
+    slopes = [np.abs(d) / np.linalg.norm(d) for d in (c10 - c00, c01 - c00)]
+    tied = abs(slopes[0][0] - slopes[1][0]) < 1e-6
+    first = c10 - c00
+    if slopes[1][0] > slopes[0][0] + 1e-6 or (tied and first[0] * first[1] < 0):
+        lattice, shape = lattice.transpose(1, 0, 2), (shape[1], shape[0])
+    first = lattice[1, 0] - lattice[0, 0]
+    if first[0] < -1e-6 * np.linalg.norm(first) or (
+        abs(first[0]) <= 1e-6 * np.linalg.norm(first) and first[1] < 0
+    ):
+        lattice = lattice[::-1]
+    if cross(lattice[1, 0] - lattice[0, 0], lattice[0, 1] - lattice[0, 0]) < 0:
+        lattice = lattice[:, ::-1]
+    origin = lattice[0, 0]
+    axes = np.column_stack(
+        [(lattice[1, 0] - origin) / shape[0], (lattice[0, 1] - origin) / shape[1]]
+    )
+    return Grid(origin, axes, shape, "crossed" if crossed else "right")
+
+
+def cross(a: npt.NDArray, b: npt.NDArray) -> npt.NDArray:
+    return a[0] * b[1] - a[1] * b[0]

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: MIT
+"""How ranks decide together and how nodal values move between them.
+
+Every rank reaches every collective: local work that may fail runs inside `together`, and only when
+all ranks have come through does anyone communicate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
+
+
+@contextmanager
+def together(comm: MPI.Comm | None) -> Iterator[None]:
+    """Local work after which all ranks go on or all raise what the first failing rank raised.
+
+    Collective over comm (None: this process alone). The body must not communicate.
+
+    Raises:
+        Exception: What the body raised on the lowest rank where it raised; on other ranks the
+            message says which rank that was.
+    """
+    error = None
+    try:
+        yield
+    except Exception as raised:
+        error = raised
+    if comm is not None and comm.size > 1:
+        error = _first_error(comm, error)
+    if error is not None:
+        raise error
+
+
+def _first_error(comm: MPI.Comm, error: Exception | None) -> Exception | None:
+    from mpi4py import MPI
+
+    first = comm.allreduce(comm.size if error is None else comm.rank, op=MPI.MIN)
+    if first == comm.size:
+        return None
+    told = None if error is None else (_plain_type(error), str(error))
+    kind, message = comm.bcast(told, root=first)
+    return error if comm.rank == first else kind(f"on rank {first}: {message}")
+
+
+def _plain_type(error: Exception) -> type[Exception]:
+    """The type to raise elsewhere: the error's own if it can be made from a message alone."""
+    try:
+        type(error)("message")
+    except TypeError:
+        return RuntimeError
+    return type(error)
+
+
+def gather_columns(comm: MPI.Comm, local: npt.NDArray) -> npt.NDArray:
+    """The columns of all ranks side by side, on every rank: (k, n_r) on rank r to (k, Σ n_r)."""
+    counts = [len(local) * columns for columns in comm.allgather(local.shape[1])]
+    flat = np.empty(sum(counts), local.dtype)
+    # Columns are sent as rows, so that what one rank sends stays together.
+    comm.Allgatherv(np.ascontiguousarray(local.T), (flat, counts))
+    return flat.reshape(-1, len(local)).T

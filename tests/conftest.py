@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: MIT
+"""Every test runs on any number of ranks, has a time limit, and leaves no rank behind."""
+
+import faulthandler
+import gc
+
+from mpi4py import MPI
+
+import numpy as np
+import pytest
+
+#: Seconds after which a test is taken to hang: the process prints its stack and ends, and mpirun
+#: ends the other ranks.
+TIME_LIMIT = 120
+
+
+@pytest.fixture(autouse=True)
+def _time_limit_and_barrier():
+    faulthandler.dump_traceback_later(TIME_LIMIT, exit=True)
+    yield
+    gc.collect()
+    MPI.COMM_WORLD.barrier()
+    faulthandler.cancel_dump_traceback_later()
+
+
+@pytest.fixture
+def comm():
+    return MPI.COMM_WORLD
+
+
+@pytest.fixture
+def rng():
+    """The same numbers on every rank."""
+    return np.random.default_rng(20210504)
