@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -160,6 +160,10 @@ class P1Network:
         with together(self.comm):
             return replace(self, values=values)
 
+    @overload
+    def gather(self, root: None = None) -> P1Network: ...
+    @overload
+    def gather(self, root: int) -> P1Network | None: ...
     def gather(self, root: int | None = None) -> P1Network | None:
         """The whole network as one of this process alone. Collective.
 
