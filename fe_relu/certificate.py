@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import singledispatch
@@ -165,7 +166,8 @@ class _Patch:
         size, positive, negative = abs(weight), weight.maximum(0), weight.minimum(0)
 
         def image(matrix: sparse.csr_array, values: npt.NDArray) -> npt.NDArray:
-            return (matrix @ values.reshape(len(values), -1)).reshape(-1, *values.shape[1:])
+            columns = matrix @ values.reshape(len(values), math.prod(values.shape[1:]))
+            return columns.reshape(len(columns), *values.shape[1:])
 
         units = (2 + np.diff(weight.indptr)) * np.finfo(float).eps
         magnitude = image(size, np.abs(self.values)) + np.abs(bias)[:, None, None]

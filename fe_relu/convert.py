@@ -116,7 +116,7 @@ class GridValues:
 
         Raises:
             UnsupportedFunctionError: u is not real P1.
-            ValueError: u is on another mesh than V.
+            ValueError: u is on another mesh than V, or has another value shape.
         """
         here = _space_of(u)
         with together(self.V.mesh.comm):
@@ -125,6 +125,11 @@ class GridValues:
                 _require_p1(here)
                 if here.mesh is not self.V.mesh:
                     raise ValueError("the function is on another mesh than the network came from")
+            if here.value_shape != self.V.value_shape:
+                raise ValueError(
+                    f"the function has value shape {here.value_shape}, but the network came from "
+                    f"{self.V.value_shape}"
+                )
             _require_real(u)
         source = self if same_space else GridValues(here, self.located, self.rtol)
         return source._gathered(u)
@@ -134,7 +139,7 @@ class GridValues:
         owned = u.x.array[: bs * self.V.dofmap.index_map.size_local].reshape(-1, bs)
         columns = gather_columns(comm, owned.T) if comm.size > 1 else owned.T
         values = np.take(columns, self._order, axis=1)
-        return values if self.V.ufl_element().block_size > 1 or bs > 1 else values[0]
+        return values if self.V.value_shape else values[0]
 
     @cached_property
     def _order(self) -> npt.NDArray[np.int64]:

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: MIT
+"""Meshes and functions that many tests share, the same on any number of ranks."""
+
+import numpy as np
+from dolfinx import fem, mesh
+
+from fe_relu import compat
+from fe_relu.grid import DIAGONALS
+
+SHAPES = [(1, 1), (3, 5), (4, 4), (6, 3)]
+
+#: Rectangles: ordinary, far away and flat.
+BOXES = {
+    "unit": ((0.0, 0.0), (1.0, 1.0)),
+    "shifted": ((-2.0, 1.0), (1.0, 2.0)),
+    "far and flat": ((1e6, -3.0), (1e6 + 1e-3, 40.0)),
+}
+
+#: Affine images of the plane.
+MAPS = {
+    "rotated": np.array([[np.cos(0.5), -np.sin(0.5)], [np.sin(0.5), np.cos(0.5)]]),
+    "sheared": np.array([[1.0, 0.7], [0.0, 1.0]]),
+    "mirrored": np.array([[-1.0, 0.2], [0.1, 3.0]]),
+    "turned by 90": np.array([[0.0, -1.0], [1.0, 0.0]]),
+    "turned by 45": np.array([[1.0, -1.0], [1.0, 1.0]]),
+}
+
+
+def rectangle(
+    comm, diagonal="right", shape=(4, 4), box="unit", *, ghosts="shared_facet", **options
+):
+    return mesh.create_rectangle(
+        comm,
+        BOXES[box],
+        shape,
+        diagonal=mesh.DiagonalType[diagonal],
+        ghost_mode=mesh.GhostMode[ghosts],
+        **options,
+    )
+
+
+def mapped(msh, matrix):
+    """The mesh moved by x ↦ matrix @ x, in place."""
+    msh.geometry.x[:, :2] = msh.geometry.x[:, :2] @ matrix.T
+    return msh
+
+
+def on_first_rank(_comm, _nparts, _kinds, cells):
+    """A partitioner that leaves all other ranks without cells."""
+    from dolfinx import graph
+
+    destinations = graph.adjacencylist(np.zeros((len(cells[0]) // 3, 1), np.int32))
+    return getattr(destinations, "_cpp_object", destinations)
+
+
+def random_function(V, rng):
+    """The same random P1 function on every partition of a `create_rectangle` mesh."""
+    msh, bs = V.mesh, V.dofmap.index_map_bs
+    values = rng.standard_normal((msh.geometry.index_map().size_global, bs))
+    u = fem.Function(V, dtype=msh.geometry.x.dtype)
+    nodal = values[msh.geometry.input_global_indices]
+    dofs = V.dofmap.list.ravel()
+    u.x.array.reshape(-1, bs)[dofs] = nodal[compat.geometry_dofmap(msh).ravel()]
+    return u
+
+
+def points_in_cells(msh, count, rng):
+    """Random points, corners, edge points and centroids of this rank's cells, with the cells."""
+    cells = msh.topology.index_map(2).size_local
+    if cells == 0:
+        return np.empty((2, 0), msh.geometry.x.dtype), np.empty(0, np.int32)
+    special = np.array([[6, 0, 0], [0, 0, 6], [3, 3, 0], [0, 1, 5], [2, 2, 2]]) / 6
+    weights = np.concatenate([rng.dirichlet(np.ones(3), count), np.repeat(special, cells, axis=0)])
+    where = np.concatenate([rng.integers(0, cells, count), np.tile(np.arange(cells), len(special))])
+    corners = msh.geometry.x[compat.geometry_dofmap(msh)[where]][:, :, :2]
+    points = np.einsum("nv,nvd->dn", weights, corners)
+    return points.astype(msh.geometry.x.dtype), where.astype(np.int32)
+
+
+def evaluated(u, points, cells):
+    """dolfinx's own values, shape (k, n)."""
+    padded = np.zeros((points.shape[1], 3), points.dtype)
+    padded[:, :2] = points.T
+    return u.eval(padded, cells).reshape(points.shape[1], u.function_space.dofmap.index_map_bs).T
+
+
+def bound(grid, points, values, dtype=np.float64):
+    """What the network may be off: 32 eps (nx + ny) (1 + distance from the origin / extent) max|u|.
+
+    Per point; extent is the shortest side of the box around the mesh.
+    """
+    corners = grid.corners
+    extent = (corners.max(axis=1) - corners.min(axis=1)).min()
+    distance = np.maximum(np.abs(corners).max(), np.linalg.norm(points, axis=0))
+    size = np.abs(values).max(initial=0)
+    return 32 * np.finfo(dtype).eps * sum(grid.shape) * (1 + distance / extent) * size
+
+
+__all__ = [
+    "BOXES",
+    "DIAGONALS",
+    "MAPS",
+    "SHAPES",
+    "bound",
+    "evaluated",
+    "mapped",
+    "on_first_rank",
+    "points_in_cells",
+    "random_function",
+    "rectangle",
+]

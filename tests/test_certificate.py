@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: MIT
+"""Certificates: lower ≤ sup |network − function| ≤ upper, exact only where it is."""
+
+import numpy as np
+import pytest
+from cases import (
+    DIAGONALS,
+    evaluated,
+    mapped,
+    on_first_rank,
+    points_in_cells,
+    random_function,
+    rectangle,
+)
+from dolfinx import fem, mesh
+
+from fe_relu import (
+    Affine,
+    Certificate,
+    ReLUNetwork,
+    concatenate,
+    function_from_network,
+    network_from_function,
+)
+
+
+def sampled_error(network, u, rng, count=20_000):
+    """The largest difference seen on any rank, from many points in every cell."""
+    points, cells = points_in_cells(u.function_space.mesh, count, rng)
+    values = network(points)
+    seen = np.abs(values - evaluated(u, points, cells)).max(initial=0)
+    return max(u.function_space.mesh.comm.allgather(float(seen)))
+
+
+def certified(network, V, rng):
+    """The certificate, checked against samples of the difference."""
+    u, certificate = function_from_network(network, V)
+    seen = sampled_error(network, u, rng)
+    assert certificate.lower <= certificate.upper
+    assert seen <= certificate.upper
+    assert len(set(V.mesh.comm.allgather(certificate))) == 1
+    return certificate, seen
+
+
+@pytest.mark.parametrize("diagonal", DIAGONALS)
+def test_explicit_layers_are_exact_on_their_own_mesh(comm, rng, diagonal):
+    V = fem.functionspace(rectangle(comm, diagonal, (6, 5), "shifted"), ("P", 1))
+    u = random_function(V, rng)
+    certificate, _ = certified(network_from_function(u).gather().explicit(), V, rng)
+    assert certificate.exact
+    assert certificate.upper < 1e-11
+    back, _ = function_from_network(network_from_function(u).gather().explicit(), V)
+    assert np.abs(back.x.array - u.x.array).max(initial=0) < 1e-13
+
+
+@pytest.mark.parametrize("size", [1e-9, 1e-4, 0.1, 1.0])
+@pytest.mark.parametrize("layer", [0, 1, 2])
+@pytest.mark.parametrize("diagonal", DIAGONALS)
+def test_upper_bounds_the_error_of_perturbed_weights(comm, rng, diagonal, layer, size):
+    V = fem.functionspace(rectangle(comm, diagonal, (4, 3)), ("P", 1))
+    layers = list(network_from_function(random_function(V, rng)).gather().explicit().layers)
+    weight, bias = layers[layer].weight.copy(), layers[layer].bias
+    weight.data = weight.data + size * rng.standard_normal(weight.nnz)
+    layers[layer] = Affine(weight, bias + size * rng.standard_normal(bias.shape))
+    certificate, seen = certified(ReLUNetwork(tuple(layers)), V, rng)
+    # Changed output weights leave the function on the same mesh; other changes move its kinks.
+    assert certificate.exact == (layer == 2)
+    if layer < 2:
+        assert certificate.lower > 0.05 * seen
+
+
+@pytest.mark.parametrize("widths", [(2, 5, 1), (2, 9, 7, 3), (2, 6, 6, 6, 6, 2)])
+def test_upper_bounds_the_error_of_random_networks(comm, rng, widths):
+    layers = tuple(
+        Affine(rng.standard_normal((m, n)), rng.standard_normal(m))
+        for n, m in zip(widths, widths[1:], strict=False)
+    )
+    space = ("P", 1) if widths[-1] == 1 else ("P", 1, (widths[-1],))
+    V = fem.functionspace(rectangle(comm, "crossed", (5, 4)), space)
+    certificate, seen = certified(ReLUNetwork(layers), V, rng)
+    assert not certificate.exact
+    assert 0.1 * seen < certificate.lower
+
+
+def test_one_bent_neuron_meets_both_bounds(comm):
+    """relu(x − 1/4) on one cell of width 1/2: p = q = 1/4, the bend is p·q/(p + q) = 1/8."""
+    V = fem.functionspace(rectangle(comm, "right", (2, 2)), ("P", 1))
+    network = ReLUNetwork((Affine([[1.0, 0.0]], [-0.25]), Affine([[1.0]], [0.0])))
+    _, certificate = function_from_network(network, V)
+    assert certificate.lower == pytest.approx(0.125, rel=1e-12)
+    assert certificate.upper == pytest.approx(0.125, rel=1e-12)
+
+
+def test_a_layer_may_be_dead_everywhere(comm, rng):
+    dead = ReLUNetwork((Affine([[1.0, 1.0]], [-9.0]), Affine([[1.0]], [0.5]), Affine([[2.0]], [1])))
+    certificate, _ = certified(dead, fem.functionspace(rectangle(comm), ("P", 1)), rng)
+    assert certificate.exact
+
+
+def test_affine_networks_are_exact(comm, rng):
+    V = fem.functionspace(mapped(rectangle(comm), np.array([[2.0, 1.0], [0.0, 1.0]])), ("P", 1))
+    certificate, _ = certified(ReLUNetwork((Affine([[3.0, -1.0]], [0.5]),)), V, rng)
+    assert certificate.exact
+
+
+@pytest.mark.parametrize("other", DIAGONALS)
+@pytest.mark.parametrize("diagonal", DIAGONALS)
+def test_bounds_meet_on_another_mesh(comm, rng, diagonal, other):
+    """Two P1 functions: the sup is attained at a vertex of the overlay, so lower and upper meet."""
+    u = random_function(fem.functionspace(rectangle(comm, diagonal, (4, 5)), ("P", 1, (2,))), rng)
+    V = fem.functionspace(rectangle(comm, other, (7, 3)), ("P", 1, (2,)))
+    network = network_from_function(u)
+    certificate, seen = certified(network, V, rng)
+    assert certificate.upper - certificate.lower < 1e-12
+    assert seen > 0.5 * certificate.upper
+    explicit, _ = certified(network.gather().explicit(), V, rng)
+    assert explicit.upper >= certificate.lower
+
+
+def test_bounds_meet_on_an_unstructured_mesh_that_reaches_outside(comm, rng):
+    network = network_from_function(
+        random_function(fem.functionspace(rectangle(comm, "left_right", (3, 3)), ("P", 1)), rng)
+    )
+    msh = mesh.create_rectangle(comm, [[-0.7, -0.5], [1.5, 2.0]], (5, 4))
+    msh.geometry.x[:, 0] += 0.1 * np.sin(5 * msh.geometry.x[:, 1])
+    certificate, seen = certified(network, fem.functionspace(msh, ("P", 1)), rng)
+    assert certificate.upper - certificate.lower < 1e-12
+    assert seen > 0.5 * certificate.upper
+
+
+def test_refinement_loses_nothing(comm, rng):
+    coarse = random_function(fem.functionspace(rectangle(comm, "left", (3, 2)), ("P", 1)), rng)
+    V = fem.functionspace(rectangle(comm, "left", (9, 6)), ("P", 1))
+    certificate, _ = certified(network_from_function(coarse), V, rng)
+    assert certificate.exact
+
+
+def test_nothing_is_proven_of_a_plain_callable(comm, rng):
+    V = fem.functionspace(rectangle(comm), ("P", 1))
+    certificate, seen = certified(lambda x: np.sin(9 * x[0]), V, rng)
+    assert certificate.upper == np.inf
+    assert not certificate.exact
+    assert 0.1 * seen < certificate.lower <= seen * (1 + 1e-12)
+
+
+def test_ranks_without_cells_take_part(comm, rng):
+    V = fem.functionspace(rectangle(comm, partitioner=on_first_rank), ("P", 1))
+    u = random_function(V, rng)
+    network = network_from_function(u)
+    W = fem.functionspace(rectangle(comm, "crossed", (3, 3), partitioner=on_first_rank), ("P", 1))
+    for target in (network, network.gather().explicit(), lambda x: x[0]):
+        certified(target, W, rng)
+
+
+def test_float32_networks_are_certified_in_float32(comm, rng):
+    V = fem.functionspace(rectangle(comm, "crossed", (4, 3), dtype=np.float32), ("P", 1))
+    network = network_from_function(random_function(V, rng))
+    for target in (network, network.gather().explicit()):
+        certificate, _ = certified(target, V, rng)
+        assert certificate.exact
+        assert certificate.upper < 1e-3
+
+
+def test_certificate_sees_outputs_side_by_side(comm):
+    V = fem.functionspace(rectangle(comm, "right", (2, 2)), ("P", 1, (2,)))
+    bent = ReLUNetwork((Affine([[1.0, 0.0]], [-0.25]), Affine([[1.0]], [0.0])))
+    _, certificate = function_from_network(concatenate([bent, 3 * bent]), V)
+    assert certificate.upper == pytest.approx(0.375, rel=1e-12)
+
+
+def test_certificate_is_plain_data():
+    assert Certificate(True, 0.0, 1e-15) == Certificate(True, 0.0, 1e-15)
