@@ -39,6 +39,7 @@ def point_owners(mesh: mesh.Mesh, points: npt.NDArray, padding: float) -> tuple[
 
     if hasattr(geometry, "determine_point_ownership"):
         found = geometry.determine_point_ownership(mesh, points, padding)
-        return found.dest_points, found.dest_cells
-    found = cpp.geometry.determine_point_ownership(mesh._cpp_object, points, padding)
-    return found.dest_points(), found.dest_cells()
+    else:
+        found = cpp.geometry.determine_point_ownership(mesh._cpp_object, points, padding)
+    owned, cells = found.dest_points, found.dest_cells
+    return (owned(), cells()) if callable(owned) else (owned, cells)

@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: MIT
 """Certificates: lower ≤ sup |network − function| ≤ upper, exact only where it is."""
 
+import itertools
+
 import numpy as np
 import pytest
+from dolfinx import fem, mesh
+
 from cases import (
     DIAGONALS,
     evaluated,
@@ -12,8 +16,6 @@ from cases import (
     random_function,
     rectangle,
 )
-from dolfinx import fem, mesh
-
 from fe_relu import (
     Affine,
     Certificate,
@@ -73,7 +75,7 @@ def test_upper_bounds_the_error_of_perturbed_weights(comm, rng, diagonal, layer,
 def test_upper_bounds_the_error_of_random_networks(comm, rng, widths):
     layers = tuple(
         Affine(rng.standard_normal((m, n)), rng.standard_normal(m))
-        for n, m in zip(widths, widths[1:], strict=False)
+        for n, m in itertools.pairwise(widths)
     )
     space = ("P", 1) if widths[-1] == 1 else ("P", 1, (widths[-1],))
     V = fem.functionspace(rectangle(comm, "crossed", (5, 4)), space)

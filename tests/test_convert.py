@@ -4,6 +4,8 @@
 import basix.ufl
 import numpy as np
 import pytest
+from dolfinx import fem, mesh
+
 from cases import (
     BOXES,
     DIAGONALS,
@@ -17,8 +19,6 @@ from cases import (
     random_function,
     rectangle,
 )
-from dolfinx import fem, mesh
-
 from fe_relu import (
     NotStructuredError,
     UnsupportedFunctionError,
@@ -134,7 +134,7 @@ def test_update_refuses_other_functions(comm, rng):
         network.update(random_function(fem.functionspace(rectangle(comm), ("P", 1)), rng))
     with pytest.raises(ValueError, match=r"value shape \(2,\)"):
         network.update(fem.Function(fem.functionspace(msh, ("P", 1, (2,)))))
-    with pytest.raises(TypeError, match="expected a dolfinx.fem.Function"):
+    with pytest.raises(TypeError, match=r"expected a dolfinx\.fem\.Function"):
         network.update(np.zeros(3))
 
 

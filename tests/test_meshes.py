@@ -5,9 +5,9 @@ import basix.ufl
 import numpy as np
 import pytest
 import ufl
-from cases import BOXES, DIAGONALS, MAPS, SHAPES, mapped, on_first_rank, rectangle
 from dolfinx import io, mesh
 
+from cases import BOXES, DIAGONALS, MAPS, SHAPES, mapped, on_first_rank, rectangle
 from fe_relu import NotStructuredError, grid_from_mesh
 from fe_relu.meshes import locate_mesh
 
@@ -197,7 +197,7 @@ def test_a_slit_is_refused(comm):
 
 @pytest.mark.parametrize("rtol", [-1, 0.5, np.nan])
 def test_unusable_rtol_is_refused(comm, rtol):
-    with pytest.raises(ValueError, match="rtol must be between 0 and 0.1"):
+    with pytest.raises(ValueError, match=r"rtol must be between 0 and 0\.1"):
         grid_from_mesh(rectangle(comm), rtol=rtol)
 
 
