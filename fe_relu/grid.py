@@ -38,6 +38,7 @@ class Grid:
 
     Raises:
         ValueError: An argument has another shape, is not finite, or the axes are parallel.
+        TypeError: origin or axes are complex.
     """
 
     origin: npt.NDArray[np.float64]
@@ -46,7 +47,7 @@ class Grid:
     diagonal: str
 
     def __post_init__(self) -> None:
-        origin, axes = np.array(self.origin, float), np.array(self.axes, float)
+        origin, axes = _real(self.origin), _real(self.axes)
         if origin.shape != (2,) or axes.shape != (2, 2):
             raise ValueError(
                 f"a grid needs an origin of shape (2,) and axes of shape (2, 2), "
@@ -54,17 +55,18 @@ class Grid:
             )
         if not (np.isfinite(origin).all() and np.isfinite(axes).all()):
             raise ValueError("origin and axes of a grid must be finite")
-        if len(self.shape) != 2 or any(n < 1 or n != int(n) for n in self.shape):
+        shape = np.asarray(self.shape)
+        if shape.shape != (2,) or shape.dtype.kind not in "iu" or (shape < 1).any():
             raise ValueError(f"a grid needs at least 1 x 1 cells, not {self.shape}")
         if self.diagonal not in DIAGONALS:
             raise ValueError(f"diagonal must be one of {DIAGONALS}, not {self.diagonal!r}")
         steps = np.linalg.norm(axes, axis=0)
-        if abs(np.linalg.det(axes)) <= 1e-12 * steps[0] * steps[1]:
+        if not steps.all() or abs(np.linalg.det(axes / steps)) <= 1e-12:
             raise ValueError(f"the axes {axes.tolist()} are parallel or zero")
         origin.flags.writeable = axes.flags.writeable = False
         object.__setattr__(self, "origin", origin)
         object.__setattr__(self, "axes", axes)
-        object.__setattr__(self, "shape", (int(self.shape[0]), int(self.shape[1])))
+        object.__setattr__(self, "shape", (int(shape[0]), int(shape[1])))
 
     def _key(self) -> tuple:
         return (self.origin.tobytes(), self.axes.tobytes(), self.shape, self.diagonal)
@@ -94,7 +96,9 @@ class Grid:
     @cached_property
     def inverse(self) -> npt.NDArray[np.float64]:
         """The matrix from coordinates to lattice coordinates, shape (2, 2)."""
-        return np.asarray(np.linalg.inv(self.axes), np.float64)
+        inverse = np.asarray(np.linalg.inv(self.axes), np.float64)
+        inverse.flags.writeable = False
+        return inverse
 
     @property
     def corners(self) -> npt.NDArray[np.float64]:
@@ -141,6 +145,13 @@ class Grid:
             return False
         apart = self.inverse @ (self.corners - other.corners)
         return bool(np.abs(apart).max() <= 2 * self.resolution(dtype))
+
+
+def _real(numbers: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """A copy as floats; zeros lose their sign, so that equal grids have equal bits."""
+    if np.iscomplexobj(numbers):
+        raise TypeError("origin and axes of a grid must be real numbers")
+    return np.array(numbers, np.float64) + 0.0
 
 
 def _raster(nx: int, ny: int) -> npt.NDArray[np.float64]:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from fe_relu import compat
 from fe_relu.grid import ROUNDOFF_UNITS
+from fe_relu.parallel import largest
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -69,9 +70,7 @@ class MeshCells:
         return self.comm.allreduce(int(number))
 
     def max(self, number: float) -> float:
-        from mpi4py import MPI
-
-        return self.comm.allreduce(float(number), op=MPI.MAX)
+        return largest(self.comm, float(number))
 
 
 def lattice_slack(cells: MeshCells, inverse: npt.NDArray, rtol: float) -> float:

@@ -7,7 +7,7 @@ import functools
 import itertools
 import numbers
 import operator
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -207,7 +207,7 @@ class ReLUNetwork:
         return self + -other if isinstance(other, ReLUNetwork) else NotImplemented
 
 
-def concatenate(networks: Sequence[ReLUNetwork]) -> ReLUNetwork:
+def concatenate(networks: Iterable[ReLUNetwork]) -> ReLUNetwork:
     """One network whose outputs are those of all `networks`, stacked; they share the input.
 
     Shallower networks are padded with y = relu(y) − relu(−y), which is exact.
@@ -215,6 +215,7 @@ def concatenate(networks: Sequence[ReLUNetwork]) -> ReLUNetwork:
     Raises:
         ValueError: There is no network, or they take different numbers of inputs.
     """
+    networks = tuple(networks)
     if not networks:
         raise ValueError("concatenate needs at least one network")
     if len({network.dim_in for network in networks}) > 1:

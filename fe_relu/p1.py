@@ -43,7 +43,7 @@ class P1Network:
     Args:
         grid: The structured mesh.
         values: Nodal values in the grid's vertex order, shape (num_vertices,) for a scalar
-            network, (k, num_vertices) for one with k outputs; float32 or float64.
+            network, (k, num_vertices) for one with k ≥ 1 outputs; float32 or float64.
         comm: The communicator whose ranks hold this network and call it together; None for a
             network of this process alone.
 
@@ -61,10 +61,11 @@ class P1Network:
         values = np.array(self.values)
         if values.dtype not in (np.float32, np.float64):
             raise TypeError(f"nodal values must be float32 or float64, not {values.dtype}")
-        if values.ndim not in (1, 2) or values.shape[-1] != self.grid.num_vertices:
+        num_vertices = self.grid.num_vertices
+        if values.ndim not in (1, 2) or values.shape[-1] != num_vertices or not len(values):
             raise ValueError(
-                f"nodal values must have shape ({self.grid.num_vertices},) or "
-                f"(k, {self.grid.num_vertices}), not {values.shape}"
+                f"nodal values must have shape ({num_vertices},) or (k, {num_vertices}), "
+                f"not {values.shape}"
             )
         if not np.isfinite(values).all():
             bad = np.count_nonzero(~np.isfinite(values))
@@ -96,7 +97,7 @@ class P1Network:
                 "nan" gives NaN, "raise" raises. Points within `Grid.resolution` are inside.
 
         Returns:
-            Shape (n,) for a scalar network, else (k, n); of the wider dtype of x and values.
+            Shape (n,) if there is one output, else (k, n); of the wider dtype of x and values.
 
         Raises:
             ValueError: x has another shape, a NaN or infinite coordinate, or (outside="raise") a
@@ -105,7 +106,7 @@ class P1Network:
         """
         with together(self.comm):
             values = self._evaluate(real_points(x, 2), outside)
-        return values[0] if self.values.ndim == 1 else values
+        return values[0] if self.dim_out == 1 else values
 
     def _evaluate(self, x: npt.NDArray, outside: Outside) -> npt.NDArray:
         if outside not in ("extend", "nan", "raise"):

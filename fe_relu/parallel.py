@@ -59,6 +59,13 @@ def _plain_type(error: Exception) -> type[Exception]:
     return type(error)
 
 
+def largest(comm: MPI.Comm, number: float) -> float:
+    """The largest of all ranks' numbers."""
+    from mpi4py import MPI
+
+    return comm.allreduce(number, op=MPI.MAX)
+
+
 def gather_columns(comm: MPI.Comm, local: npt.NDArray) -> npt.NDArray:
     """The columns of all ranks side by side, on every rank: (k, n_r) on rank r to (k, Σ n_r)."""
     counts = [len(local) * columns for columns in comm.allgather(local.shape[1])]

@@ -34,9 +34,8 @@ def real_points(x: npt.ArrayLike, dim: int) -> npt.NDArray:
             f"points must have shape ({dim}, n) or ({max(dim, 3)}, n), one column each, not "
             f"{x.shape}; an array of shape (n, {dim}) is passed as its transpose, points.T"
         )
-    if x.dtype not in (np.float32, np.float64):
-        x = x.astype(np.float32 if x.dtype == np.float16 else np.float64)
-    return x[:dim]
+    single = x.dtype.kind == "f" and x.dtype.itemsize <= 4
+    return x[:dim].astype(np.float32 if single else np.float64, copy=False)
 
 
 def non_finite_points(bad: npt.NDArray[np.bool_]) -> ValueError:

@@ -14,6 +14,11 @@ import pytest
 TIME_LIMIT = 120
 
 
+def pytest_collection_finish():
+    """What is imported stays; collecting garbage after each test need not look at it again."""
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
 def _time_limit_and_barrier():
     faulthandler.dump_traceback_later(TIME_LIMIT, exit=True)

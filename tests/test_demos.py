@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: MIT
+"""Demos run as they are, on small meshes, and print what they promise."""
+
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+
+DEMOS = Path(__file__).parent.parent / "demos"
+
+#: Demo, its arguments, words it must print on rank 0, and the picture it saves.
+CASES = {
+    "demo_poisson": (
+        ["16", "12", "4000"],
+        ["→ 413 → 1", "identical", "exact, error ≤", "times as long"],
+        "poisson.png",
+    ),
+    "demo_heat": (["8", "5"], ["5 steps", "ms a step", "hottest point"], "heat.png"),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_demo(comm, name, monkeypatch, tmp_path, capsys):
+    arguments, words, picture = CASES[name]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [name, *arguments])
+    runpy.run_path(str(DEMOS / f"{name}.py"))
+    printed = capsys.readouterr().out
+    if comm.rank == 0:
+        assert [word for word in words if word not in printed] == []
+        assert "NOT" not in printed
+        assert (tmp_path / "pictures" / picture).stat().st_size > 10_000
+    else:
+        assert printed == ""
+
+
+def test_benchmark_prints_its_table(comm, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["benchmark_evaluate", "16", "20000"])
+    runpy.run_path(str(DEMOS / "benchmark_evaluate.py"), run_name="__main__")
+    printed = capsys.readouterr().out
+    for words in (
+        "copying the points",
+        "fe_relu, points as (2, n)",
+        "dolfinx: bb_tree",
+        "explicit",
+    ):
+        assert words in printed
