@@ -15,6 +15,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import importlib.util
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from statistics import median
 from time import perf_counter
 
@@ -109,30 +110,76 @@ def interpolation_jobs(network: P1Network, points: np.ndarray) -> Iterator[Job]:
 
 
 def explicit_jobs(network: P1Network, points: np.ndarray) -> Iterator[Job]:
-    """The layers as they are, every neuron visited."""
+    """The layers as they are, every neuron visited; the second layer is dense in torch and ONNX."""
     explicit = network.explicit()
-    few = np.ascontiguousarray(points[:2000, :2].T)
     size = "{} x {}".format(*network.grid.shape)
+    few = np.ascontiguousarray(points[:2000, :2].T)
     yield f"explicit layers, SciPy CSR, {size}", lambda: explicit(few), 2000
-    if importlib.util.find_spec("torch") is None:
-        return
+    batch = np.ascontiguousarray(points[:500, :2])
+    dense = [(layer.weight.toarray(), np.array(layer.bias)) for layer in explicit.layers]
+    for name, make in (("torch", torch_forward), ("onnxruntime", onnx_forward)):
+        if importlib.util.find_spec(name) is not None:
+            yield f"explicit layers, {name} dense, {size}", make(dense, batch), len(batch)
+
+
+def torch_forward(dense: list[tuple], batch: np.ndarray) -> Callable[[], object]:
     import torch
 
     torch.set_num_threads(1)
-    layers = [
-        (torch.tensor(layer.weight.toarray()), torch.tensor(np.array(layer.bias)))
-        for layer in explicit.layers
-    ]
-    batch = torch.tensor(few.T[:500].copy())
+    *hidden, output = [(torch.tensor(weight), torch.tensor(bias)) for weight, bias in dense]
+    points = torch.tensor(batch)
 
     def forward() -> torch.Tensor:
-        h = batch
-        for weight, bias in layers[:-1]:
-            h = torch.relu(torch.nn.functional.linear(h, weight, bias))
-        return torch.nn.functional.linear(h, *layers[-1])
+        with torch.inference_mode():
+            h = points
+            for weight, bias in hidden:
+                h = torch.relu(torch.nn.functional.linear(h, weight, bias))
+            return torch.nn.functional.linear(h, *output)
 
-    with torch.inference_mode():
-        yield f"explicit layers, torch dense, {size}", forward, 500
+    return forward
+
+
+def onnx_forward(dense: list[tuple], batch: np.ndarray) -> Callable[[], object]:
+    with silent_stderr():
+        import onnxruntime
+        from onnx import TensorProto, helper, numpy_helper
+
+    nodes, constants, name = [], [], "x"
+    for k, (weight, bias) in enumerate(dense):
+        constants += [numpy_helper.from_array(weight.T.copy(), f"w{k}")]
+        constants += [numpy_helper.from_array(bias, f"b{k}")]
+        nodes.append(helper.make_node("Gemm", [name, f"w{k}", f"b{k}"], [f"z{k}"]))
+        nodes.append(helper.make_node("Relu", [f"z{k}"], [f"h{k}"]))
+        name = f"h{k}"
+    double = TensorProto.DOUBLE
+    last = f"z{len(dense) - 1}"
+    graph = helper.make_graph(
+        nodes[:-1],
+        "explicit",
+        [helper.make_tensor_value_info("x", double, [None, 2])],
+        [helper.make_tensor_value_info(last, double, [None, 1])],
+        constants,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    return lambda: session.run(None, {"x": batch})
+
+
+@contextmanager
+def silent_stderr() -> Iterator[None]:
+    """Debian's onnx and onnxruntime share a library; importing both prints a thousand lines."""
+    kept, sink = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(sink, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(sink)
 
 
 def main() -> None:
@@ -155,7 +202,7 @@ def main() -> None:
     print(f"{'':42}{'ns/point':>10}{'/ fe_relu':>11}{'/ copying':>11}")
     for name, time in cost.items():
         print(f"{name:42}{1e9 * time:10.1f}{time / ours:11.2f}{time / copying:11.1f}")
-    missing = [name for name in ["torch"] if importlib.util.find_spec(name) is None]
+    missing = [name for name in ("torch", "onnxruntime") if not importlib.util.find_spec(name)]
     if missing:
         print(f"not installed, so left out: {', '.join(missing)}")
 
