@@ -140,9 +140,8 @@ def torch_forward(dense: list[tuple], batch: np.ndarray) -> Callable[[], object]
 
 
 def onnx_forward(dense: list[tuple], batch: np.ndarray) -> Callable[[], object]:
-    with silent_stderr():
-        import onnxruntime
-        from onnx import TensorProto, helper, numpy_helper
+    import onnxruntime
+    from onnx import TensorProto, helper, numpy_helper
 
     nodes, constants, name = [], [], "x"
     for k, (weight, bias) in enumerate(dense):
@@ -163,15 +162,16 @@ def onnx_forward(dense: list[tuple], batch: np.ndarray) -> Callable[[], object]:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    with silent_stderr():
+        session = onnxruntime.InferenceSession(
+            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
     return lambda: session.run(None, {"x": batch})
 
 
 @contextmanager
 def silent_stderr() -> Iterator[None]:
-    """Debian's onnx and onnxruntime share a library; importing both prints a thousand lines."""
+    """Debian's onnx and onnxruntime share a library; a session then prints a thousand lines."""
     kept, sink = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(sink, 2)
     try:
