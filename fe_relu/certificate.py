@@ -36,8 +36,8 @@ class Certificate:
         exact: upper is 0 up to roundoff: at most `EXACT_FACTOR` times the accumulated roundoff of
             one evaluation.
         lower: Some point has a difference of at least this.
-        upper: No point has a larger difference; roundoff of both evaluations is included, so that
-            it is never 0. Infinite where nothing can be proven.
+        upper: No point has a larger difference, roundoff of both evaluations included. Infinite
+            where nothing can be proven.
     """
 
     exact: bool
@@ -91,12 +91,11 @@ class Bounds:
 @singledispatch
 def difference(network: Callable, triangles: Triangles) -> Bounds:
     """Bounds of sup |network − function| over the triangles; for a plain callable, from samples."""
-    lower = 0.0
-    for cells in _tiles(triangles):
-        cell, sample = (a.ravel() for a in np.meshgrid(cells, np.arange(len(SAMPLES))))
-        x, values = triangles.at(cell, SAMPLES[sample].T)
-        lower = max(lower, float(np.abs(network(x) - values).max(initial=0)))
-    return Bounds(lower, np.inf)
+    every = np.arange(triangles.corners.shape[1])
+    cell, sample = (a.ravel() for a in np.meshgrid(every, np.arange(len(SAMPLES))))
+    x, values = triangles.at(cell, SAMPLES[sample].T)
+    # One call: the network may be collective, and ranks have different numbers of cells.
+    return Bounds(float(np.abs(network(x) - values).max(initial=0)), np.inf)
 
 
 @difference.register
@@ -111,14 +110,36 @@ def _(network: P1Network, triangles: Triangles) -> Bounds:
         cell, weights = overlay_points(network.grid, corners)
         x, values = triangles.at(cells[cell], weights)
         largest = max(largest, float(np.abs(network(x) - values).max(initial=0)))
-    return p1_bounds(network, largest)
-
-
-def p1_bounds(network: P1Network, largest: float) -> Bounds:
-    """Bounds from the largest difference seen at the points where the sup must be attained."""
-    size = float(np.abs(network.values).max())
-    roundoff = 2 * network.grid.resolution(network.dtype) * size
+    roundoff = _p1_roundoff(network, triangles)
     return Bounds(max(0.0, largest - roundoff), largest + roundoff, roundoff)
+
+
+def copied_bounds(
+    network: P1Network, triangles: Triangles, vertices: npt.NDArray[np.int64]
+) -> Bounds:
+    """The bounds where the function has the network's nodal values, node k those of vertices[k].
+
+    Nodes may lie a little off the grid's vertices. Then the function at a point is the network at
+    one shifted likewise, and the network's slope is at most 4 max|u| per lattice step.
+    """
+    rounding = np.abs(triangles.values - np.atleast_2d(network.values)[:, vertices]).max(initial=0)
+    places = network.grid.lattice_positions()[:, vertices]
+    shifts = np.abs(network.grid.to_lattice(triangles.points) - places).sum(axis=0)
+    shifted = 4 * np.abs(network.values).max() * shifts.max(initial=0)
+    roundoff = _p1_roundoff(network, triangles)
+    lower = max(0.0, float(rounding - shifted - roundoff))
+    return Bounds(lower, float(rounding + shifted + roundoff), roundoff)
+
+
+def _p1_roundoff(network: P1Network, triangles: Triangles) -> float:
+    """Roundoff of evaluating both the network and the function on the triangles."""
+    dtype = _coarsest(network.dtype, triangles.points.dtype, triangles.values.dtype)
+    resolution = network.grid.resolution(dtype, triangles.points)
+    return 2 * resolution * float(np.abs(network.values).max())
+
+
+def _coarsest(*dtypes: np.dtype) -> np.dtype:
+    return min(dtypes, key=lambda dtype: dtype.itemsize)
 
 
 @difference.register
@@ -130,8 +151,9 @@ def _(network: ReLUNetwork, triangles: Triangles) -> Bounds:
     downward from the interpolant, because a ReLU is convex.
     """
     bounds = Bounds()
+    eps = float(np.finfo(_coarsest(network.dtype, triangles.points.dtype)).eps)
     for cells in _tiles(triangles):
-        state = _Patch.of(triangles, cells)
+        state = _Patch.of(triangles, cells, eps)
         for layer in network.layers[:-1]:
             state = state.relu_of(layer)
         bounds = bounds.join(state.through(network.layers[-1]).against(triangles, cells))
@@ -151,14 +173,15 @@ class _Patch:
     low: npt.NDArray  # (width, m), ≤ 0
     high: npt.NDArray  # (width, m), ≥ 0
     alive: npt.NDArray | slice  # neurons of the layer that these are; the others are 0 here
+    eps: float  # of the coarsest number format that the network may be evaluated in
 
     @staticmethod
-    def of(triangles: Triangles, cells: npt.NDArray) -> _Patch:
+    def of(triangles: Triangles, cells: npt.NDArray, eps: float) -> _Patch:
         """The coordinates themselves: affine, so without deviation."""
         corners = triangles.points[:, triangles.corners[:, cells]].astype(float)
         values = np.einsum("sv,dvm->dsm", SAMPLES, corners)
         none = np.zeros((2, cells.size))
-        return _Patch(values, np.zeros_like(values), none, none, slice(None))
+        return _Patch(values, np.zeros_like(values), none, none, slice(None), eps)
 
     def through(self, layer: Affine, rows: npt.NDArray | slice = slice(None)) -> _Patch:
         """The affine images that the chosen rows of a layer give."""
@@ -169,7 +192,7 @@ class _Patch:
             columns = matrix @ values.reshape(len(values), math.prod(values.shape[1:]))
             return columns.reshape(len(columns), *values.shape[1:])
 
-        units = (2 + np.diff(weight.indptr)) * np.finfo(float).eps
+        units = (2 + np.diff(weight.indptr)) * self.eps
         magnitude = image(size, np.abs(self.values)) + np.abs(bias)[:, None, None]
         return _Patch(
             image(weight, self.values) + bias[:, None, None],
@@ -177,6 +200,7 @@ class _Patch:
             image(positive, self.low) + image(negative, self.high),
             image(positive, self.high) + image(negative, self.low),
             rows,
+            self.eps,
         )
 
     def relu_of(self, layer: Affine) -> _Patch:
@@ -203,14 +227,15 @@ class _Patch:
         weight = layer.weight[:, self.alive].astype(float)
         upper = weight.maximum(0) @ largest + weight.minimum(0) @ smallest + layer.bias
         size = abs(weight) @ np.maximum(np.abs(largest), np.abs(smallest)) + np.abs(layer.bias)
-        return upper + (2 + np.diff(weight.indptr)) * np.finfo(float).eps * size
+        return upper + (2 + np.diff(weight.indptr)) * self.eps * size
 
     def against(self, triangles: Triangles, cells: npt.NDArray) -> Bounds:
         """The bounds of the difference from the function on these cells."""
         nodal = triangles.values[:, triangles.corners[:, cells]].astype(float)
         function = np.einsum("sv,kvm->ksm", SAMPLES, nodal)
         eps = np.finfo(triangles.values.dtype).eps
-        roundoff = 2 * self.slack + 4 * eps * np.abs(nodal).max(axis=1)[:, None]
+        units = 4 * eps * (1 + _reach_over_height(triangles.points[:, triangles.corners[:, cells]]))
+        roundoff = 2 * self.slack + (units * np.abs(nodal).max(axis=1))[:, None]
         apart = np.abs(self.values - function)
         at_corners = (apart + roundoff)[:, :3].max(axis=1)
         deviation = np.maximum(-self.low, self.high)
@@ -219,6 +244,18 @@ class _Patch:
             float((deviation + at_corners).max(initial=0)),
             float(roundoff.max(initial=0)),
         )
+
+
+def _reach_over_height(corners: npt.NDArray) -> npt.NDArray:
+    """Distance from the coordinate origin over smallest height, for triangles (2, 3, m).
+
+    So much does a function amplify the roundoff of coordinates.
+    """
+    edges = corners - np.roll(corners, 1, axis=1)
+    area = np.abs(edges[0, 0] * edges[1, 1] - edges[1, 0] * edges[0, 1])
+    height = area / np.linalg.norm(edges, axis=0).max(axis=0)
+    reach = np.abs(corners).max(axis=(0, 1))
+    return np.divide(reach, height, out=np.zeros_like(reach), where=height > 0)
 
 
 def _tiles(triangles: Triangles, size: int = CELLS_AT_ONCE) -> Iterator[npt.NDArray]:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fe_relu import compat
-from fe_relu.certificate import Bounds, Certificate, Triangles, difference, p1_bounds
+from fe_relu.certificate import Bounds, Certificate, Triangles, copied_bounds, difference
 from fe_relu.grid import Grid
 from fe_relu.meshes import LocatedMesh, NotStructuredError, locate_mesh
 from fe_relu.p1 import P1Network
@@ -59,7 +59,7 @@ def network_from_function(u: fem.Function, *, rtol: float = 1e-8) -> P1Network:
 
 
 def function_from_network(
-    network: Network, V: fem.FunctionSpace
+    network: Network, V: fem.FunctionSpace, *, rtol: float = 1e-8
 ) -> tuple[fem.Function, Certificate]:
     """The P1 function in V with the network's values at the vertices, and how far it is off.
 
@@ -71,6 +71,7 @@ def function_from_network(
             points (2, n) to values (n,) or (k, n). Of a callable that is neither nothing can be
             proven: `Certificate.upper` is infinite.
         V: A scalar or blocked P1 space on any triangle mesh in the plane.
+        rtol: As for `grid_from_mesh`, to tell whether V is on the network's own grid.
 
     Returns:
         The function, of the floating-point type of the mesh, and bounds of
@@ -78,7 +79,8 @@ def function_from_network(
 
     Raises:
         UnsupportedFunctionError: V is not P1 on plane triangles.
-        ValueError: The network has another number of outputs than V, or gives NaN.
+        ValueError: rtol is not in [0, 0.1], the network has another number of outputs than V, or
+            it gives NaN.
     """
     from dolfinx import fem
 
@@ -88,10 +90,10 @@ def function_from_network(
         _require_plane_triangles(V.mesh)
         _require_outputs(network, V)
     dtype = V.mesh.geometry.x.dtype
-    if isinstance(network, P1Network) and (located := _located_on(network.grid, V.mesh)):
-        nodal = np.atleast_2d(network.values)[:, located.vertex_of_node]
-        rounding = np.abs(nodal.astype(dtype) - nodal).max(initial=0)
-        own = p1_bounds(network, float(rounding))
+    if isinstance(network, P1Network) and (located := _located_on(network.grid, V.mesh, rtol)):
+        vertices = located.vertex_of_node
+        nodal = np.atleast_2d(network.values)[:, vertices]
+        own = copied_bounds(network, _triangles(V.mesh, nodal.astype(dtype)), vertices)
     else:
         nodal = _evaluated_at_nodes(network, V)
         if isinstance(network, P1Network):
@@ -118,8 +120,8 @@ class GridValues:
             UnsupportedFunctionError: u is not real P1.
             ValueError: u is on another mesh than V, or has another value shape.
         """
-        here = _space_of(u)
         with together(self.V.mesh.comm):
+            here = _space_of(u)
             same_space = here == self.V
             if not same_space:
                 _require_p1(here)
@@ -211,13 +213,14 @@ def _dof_of_node(V: fem.FunctionSpace) -> npt.NDArray[np.int32]:
     return dofs
 
 
-def _located_on(grid: Grid, mesh: mesh.Mesh) -> LocatedMesh | None:
+def _located_on(grid: Grid, mesh: mesh.Mesh, rtol: float) -> LocatedMesh | None:
     """The mesh located on its own grid, if that is the given one."""
     try:
-        located = locate_mesh(mesh)
+        located = locate_mesh(mesh, rtol=rtol)
     except NotStructuredError:
         return None
-    return located if located.grid.matches(grid, mesh.geometry.x.dtype) else None
+    same = located.grid.matches(grid, mesh.geometry.x.dtype, rtol=rtol)
+    return located if same else None
 
 
 def _evaluated_at_nodes(network: Network, V: fem.FunctionSpace) -> npt.NDArray:

@@ -122,12 +122,15 @@ class Grid:
         """Lattice coordinates of the columns of x, shape (2, n)."""
         return self.inverse @ (x[:2] - self.origin[:, None])
 
-    def resolution(self, dtype: Any = np.float64) -> float:
+    def resolution(self, dtype: Any = np.float64, points: npt.NDArray | None = None) -> float:
         """The distance in lattice units below which coordinates of this dtype cannot tell apart.
 
         It grows with the number of cells and with distance from the coordinate origin over extent.
+        It is that of points (2, n), if given, as well as of the grid itself.
         """
         size = np.abs(self.corners).max(axis=1)
+        if points is not None:
+            size = np.maximum(size, np.abs(points).max(axis=1, initial=0))
         steps = np.abs(self.inverse) @ size
         eps = np.finfo(dtype).eps
         return float(ROUNDOFF_UNITS * eps * (1 + steps.max()))
@@ -139,12 +142,12 @@ class Grid:
         upper = np.array(self.shape)[:, None] + slack
         return np.all((lattice >= -slack) & (lattice <= upper), axis=0)
 
-    def matches(self, other: Grid, dtype: Any = np.float64) -> bool:
-        """Whether both describe one mesh, up to the roundoff of coordinates of this dtype."""
+    def matches(self, other: Grid, dtype: Any = np.float64, *, rtol: float = 0.0) -> bool:
+        """Whether both describe one mesh: corners agree up to rtol of a step and roundoff."""
         if (self.shape, self.diagonal) != (other.shape, other.diagonal):
             return False
         apart = self.inverse @ (self.corners - other.corners)
-        return bool(np.abs(apart).max() <= 2 * self.resolution(dtype))
+        return bool(np.abs(apart).max() <= rtol + 2 * self.resolution(dtype))
 
 
 def _real(numbers: npt.ArrayLike) -> npt.NDArray[np.float64]:

@@ -31,7 +31,7 @@ _DIAGONALS = ((1, 1), (-1, -1), (1, -1), (-1, 1))
 
 SLASH = Star(1, ((-1, 0), (0, 1), (1, -1)))  # six cells around it, each halved as ╱
 BACKSLASH = Star(1, ((-1, 0), (0, -1), (1, 1)))  # six cells around it, each halved as ╲
-DIAMOND = Star(1, _AXES)  # 1 − |ξ| − |η|: four neighbours
+DIAMOND = Star(1, _AXES)  # 1 − |ξ| − |η|: four neighbours, or eight, four of them cell centres
 SQUARE = Star(0.5, _DIAGONALS)  # 1 − max(|ξ|, |η|): eight neighbours
 CENTRE = Star(1, _DIAGONALS)  # the same at half the size: the middle of a crossed cell
 
@@ -48,7 +48,7 @@ STARS: dict[str, tuple[Star, Star, Star | None]] = {
 DIRECTIONS = _AXES + _DIAGONALS
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=2)
 def hidden_layers(grid: Grid, dtype: np.dtype) -> tuple[Affine, Affine]:
     """The two layers whose activations at x are the hat functions of all vertices at x.
 

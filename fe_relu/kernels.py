@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The forward pass that visits active neurons only: compiled loops over plain arrays.
 
-At a point, at most three hats are active and sum to one. A point is *located* as
+At a point of the mesh, at most three hats are active and sum to one. A point is *located* as
 
     three table entries (first, middle, last) and 1 ≥ high ≥ low ≥ 0, where
     u = u_first + high·(u_middle − u_first) + low·(u_last − u_middle),

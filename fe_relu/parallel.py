@@ -7,6 +7,7 @@ all ranks have come through does anyone communicate.
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -51,10 +52,10 @@ def _first_error(comm: MPI.Comm, error: Exception | None) -> Exception | None:
 
 
 def _plain_type(error: Exception) -> type[Exception]:
-    """The type to raise elsewhere: the error's own if it can be made from a message alone."""
+    """The type to raise elsewhere: the error's own if it can be sent and made from a message."""
     try:
-        type(error)("message")
-    except TypeError:
+        pickle.loads(pickle.dumps(type(error)))("message")
+    except Exception:
         return RuntimeError
     return type(error)
 

@@ -137,6 +137,56 @@ def test_refinement_loses_nothing(comm, rng):
     assert certificate.exact
 
 
+def test_displaced_vertices_are_counted(comm, rng):
+    """Within rtol of the grid nodal values are copied, but the function is another one."""
+    V = fem.functionspace(rectangle(comm, "crossed", (4, 3)), ("P", 1))
+    u = random_function(V, rng)
+    network = network_from_function(u)
+    V.mesh.geometry.x[:, :2] += 2e-9 / 4 * np.cos(1e3 * V.mesh.geometry.x[:, [1, 0]])
+    back, certificate = function_from_network(network, V)
+    assert back.x.array.tobytes() == u.x.array.tobytes()
+    assert 1e-10 < sampled_error(network, back, rng) <= certificate.upper < 1e-6
+    assert not certificate.exact
+
+
+def test_rounding_to_a_float32_mesh_is_counted(comm, rng):
+    corners = [[0, 0], [3, 3]]
+    doubles = fem.functionspace(mesh.create_rectangle(comm, corners, (3, 3)), ("P", 1))
+    singles = mesh.create_rectangle(comm, corners, (3, 3), dtype=np.float32)
+    network = network_from_function(random_function(doubles, rng))
+    certificate, _ = certified(network, fem.functionspace(singles, ("P", 1)), rng)
+    assert certificate.upper < 1e-4
+
+
+@pytest.mark.parametrize("size", [1e2, 1e4, 1e8])
+def test_cells_much_larger_than_the_grid(comm, size):
+    """The function is zero at all vertices, so the sup is the largest nodal value."""
+    alone = fem.functionspace(rectangle(comm, "left", (2, 2)), ("P", 1))
+    one = fem.Function(alone)
+    one.x.array[:] = 1.0
+    big = mesh.create_rectangle(comm, [[-size, -1.3 * size], [size, size]], (1, 1))
+    _, certificate = function_from_network(
+        network_from_function(one), fem.functionspace(big, ("P", 1))
+    )
+    assert certificate.lower <= 1 <= certificate.upper < 1 + 1e-13 * size
+
+
+def test_float32_layers_are_certified_as_they_are_evaluated(comm, rng):
+    msh = mesh.create_rectangle(comm, [[10, 10], [11, 11]], (32, 32), dtype=np.float32)
+    V = fem.functionspace(msh, ("P", 1))
+    explicit = network_from_function(random_function(V, rng)).gather().explicit()
+    certified(explicit, V, rng)
+
+
+def test_a_collective_callable_may_be_certified(comm, rng):
+    """Every rank calls it equally often, however many cells it has."""
+    V = fem.functionspace(rectangle(comm, "right", (20, 20), partitioner=on_first_rank), ("P", 1))
+    network = network_from_function(random_function(V, rng))
+    _, certificate = function_from_network(lambda x: 2 * network(x), V)
+    assert certificate.lower < 1e-12
+    assert certificate.upper == np.inf
+
+
 def test_nothing_is_proven_of_a_plain_callable(comm, rng):
     V = fem.functionspace(rectangle(comm), ("P", 1))
     certificate, seen = certified(lambda x: np.sin(9 * x[0]), V, rng)

@@ -125,6 +125,22 @@ def test_update_follows_time_steps(comm, rng):
     assert hidden[0] == hidden[1]
 
 
+def test_update_refuses_a_wrong_argument_on_one_rank_on_all(comm, rng):
+    u = random_function(fem.functionspace(rectangle(comm), ("P", 1)), rng)
+    network = network_from_function(u)
+    with pytest.raises(TypeError, match="not NoneType"):
+        network.update(u if comm.rank < comm.size - 1 else None)
+
+
+def test_rtol_holds_on_the_way_back(comm, rng):
+    V = fem.functionspace(rectangle(comm, "right", (4, 4)), ("P", 1))
+    V.mesh.geometry.x[:, :2] += 1e-4 * np.cos(1e3 * V.mesh.geometry.x[:, [1, 0]])
+    u = random_function(V, rng)
+    back, certificate = function_from_network(network_from_function(u, rtol=0.01), V, rtol=0.01)
+    assert back.x.array.tobytes() == u.x.array.tobytes()
+    assert not certificate.exact
+
+
 def test_update_refuses_other_functions(comm, rng):
     msh = rectangle(comm)
     network = network_from_function(random_function(fem.functionspace(msh, ("P", 1)), rng))

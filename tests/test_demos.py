@@ -35,6 +35,7 @@ def test_demo(comm, name, monkeypatch, tmp_path, capsys):
         assert printed == ""
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of protobuf, which onnx imports
 def test_benchmark_prints_its_table(comm, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["benchmark_evaluate", "16", "20000"])
     runpy.run_path(str(DEMOS / "benchmark_evaluate.py"), run_name="__main__")

@@ -112,6 +112,19 @@ def test_errors_that_need_more_than_a_message_are_told_all_the_same(comm):
         decode_on_first_rank()
 
 
+def test_errors_of_a_local_class_are_told_all_the_same(comm):
+    class LocalError(Exception):
+        pass
+
+    def fail_on_first_rank():
+        with together(comm):
+            if comm.rank == 0:
+                raise LocalError("here")
+
+    with pytest.raises(LocalError if comm.rank == 0 else RuntimeError, match="here"):
+        fail_on_first_rank()
+
+
 def test_columns_are_gathered_in_rank_order(comm):
     local = np.array([[1.0, 2.0], [3.0, 4.0]])[:, : comm.rank % 3] + 10 * comm.rank
     expected = [np.array([[1.0, 2.0], [3.0, 4.0]])[:, : r % 3] + 10 * r for r in range(comm.size)]

@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: MIT
+"""The examples in README and docs run as they are, block after block, on any number of ranks."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/api.md"])
+def test_examples_run(comm, page):
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+    assert blocks
+    names = {}
+    for block in blocks:
+        exec(compile(block, page, "exec"), names)
+    assert names["certificate"].exact or names["certificate"].upper > 0
+
+
+@pytest.mark.parametrize("page", ["README.md", "CHANGELOG.md", *ROOT.glob("docs/*.md")])
+def test_links_lead_somewhere(page):
+    text = (ROOT / page).read_text()
+    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", text)
+    missing = [link for link in links if not (ROOT / page).parent.joinpath(link).exists()]
+    assert missing == []
