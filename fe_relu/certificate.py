@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import singledispatch
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,10 @@ from scipy import sparse
 from fe_relu.network import Affine, ReLUNetwork, relu
 from fe_relu.overlay import overlay_points
 from fe_relu.p1 import P1Network
+from fe_relu.parallel import largest
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
 
 #: `Certificate.exact` means that upper is within this factor of the running bound of roundoff.
 EXACT_FACTOR = 32
@@ -104,28 +109,29 @@ def _(network: P1Network, triangles: Triangles) -> Bounds:
 
     Its sup is attained at a vertex of the overlay, and all of those are looked at.
     """
-    largest = 0.0
-    for cells in _tiles(triangles, 64 * CELLS_AT_ONCE):
+    most = 0.0
+    # The network may be collective, so that every rank has to call it equally often.
+    for cells in _padded(_tiles(triangles, 64 * CELLS_AT_ONCE), network.comm):
         corners = triangles.points[:, triangles.corners[:, cells]]
         cell, weights = overlay_points(network.grid, corners)
         x, values = triangles.at(cells[cell], weights)
-        largest = max(largest, float(np.abs(network(x) - values).max(initial=0)))
+        most = max(most, float(np.abs(network(x) - values).max(initial=0)))
     roundoff = _p1_roundoff(network, triangles)
-    return Bounds(max(0.0, largest - roundoff), largest + roundoff, roundoff)
+    return Bounds(max(0.0, most - roundoff), most + roundoff, roundoff)
 
 
 def copied_bounds(
-    network: P1Network, triangles: Triangles, vertices: npt.NDArray[np.int64]
+    network: P1Network, triangles: Triangles, vertices: npt.NDArray[np.int64], nodal: npt.NDArray
 ) -> Bounds:
-    """The bounds where the function has the network's nodal values, node k those of vertices[k].
+    """The bounds where the function has the network's nodal values, (k, n), those of `vertices`.
 
     Nodes may lie a little off the grid's vertices. Then the function at a point is the network at
     one shifted likewise, and the network's slope is at most 4 max|u| per lattice step.
     """
-    rounding = np.abs(triangles.values - np.atleast_2d(network.values)[:, vertices]).max(initial=0)
-    places = network.grid.lattice_positions()[:, vertices]
+    rounding = np.abs(triangles.values - nodal).max(initial=0)
+    places = network.grid.lattice_positions(vertices)
     shifts = np.abs(network.grid.to_lattice(triangles.points) - places).sum(axis=0)
-    shifted = 4 * np.abs(network.values).max() * shifts.max(initial=0)
+    shifted = 4 * network.size * shifts.max(initial=0)
     roundoff = _p1_roundoff(network, triangles)
     lower = max(0.0, float(rounding - shifted - roundoff))
     return Bounds(lower, float(rounding + shifted + roundoff), roundoff)
@@ -135,7 +141,7 @@ def _p1_roundoff(network: P1Network, triangles: Triangles) -> float:
     """Roundoff of evaluating both the network and the function on the triangles."""
     dtype = _coarsest(network.dtype, triangles.points.dtype, triangles.values.dtype)
     resolution = network.grid.resolution(dtype, triangles.points)
-    return 2 * resolution * float(np.abs(network.values).max())
+    return 2 * resolution * network.size
 
 
 def _coarsest(*dtypes: np.dtype) -> np.dtype:
@@ -256,6 +262,13 @@ def _reach_over_height(corners: npt.NDArray) -> npt.NDArray:
     height = area / np.linalg.norm(edges, axis=0).max(axis=0)
     reach = np.abs(corners).max(axis=(0, 1))
     return np.divide(reach, height, out=np.zeros_like(reach), where=height > 0)
+
+
+def _padded(tiles: Iterator[npt.NDArray], comm: MPI.Comm | None) -> list[npt.NDArray]:
+    """The tiles, and empty ones after them, up to the number of the rank that has most."""
+    own = list(tiles)
+    most = len(own) if comm is None else int(largest(comm, len(own)))
+    return own + [np.empty(0, np.int64)] * (most - len(own))
 
 
 def _tiles(triangles: Triangles, size: int = CELLS_AT_ONCE) -> Iterator[npt.NDArray]:

@@ -6,22 +6,29 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from fe_relu import compat
+from fe_relu.blocks import Blocks
 from fe_relu.certificate import Bounds, Certificate, Triangles, copied_bounds, difference
 from fe_relu.grid import Grid
 from fe_relu.meshes import LocatedMesh, NotStructuredError, locate_mesh
 from fe_relu.p1 import P1Network
 from fe_relu.parallel import gather_columns, together
+from fe_relu.redistribute import Redistribution
 
 if TYPE_CHECKING:
     from dolfinx import fem, mesh
 
 Network = Callable[[npt.NDArray], npt.NDArray]
+
+Layout = Literal["auto", "blocks", "replicated"]
+
+#: layout="auto" gives every rank all nodal values up to this many numbers (32 MiB in float64).
+REPLICATED_VALUES = 1 << 22
 
 SUPPORTED = (
     "supported are real P1 Lagrange functions, scalar (('P', 1)) or blocked (('P', 1, (k,)))"
@@ -32,7 +39,9 @@ class UnsupportedFunctionError(ValueError):
     """The function or function space is not real P1 Lagrange on plane triangles."""
 
 
-def network_from_function(u: fem.Function, *, rtol: float = 1e-8) -> P1Network:
+def network_from_function(
+    u: fem.Function, *, rtol: float = 1e-8, layout: Layout = "auto"
+) -> P1Network:
     """The two-hidden-layer ReLU network that equals the P1 function u. Collective.
 
     A scalar function gives a network with one output, a blocked one with k outputs over one shared
@@ -41,21 +50,34 @@ def network_from_function(u: fem.Function, *, rtol: float = 1e-8) -> P1Network:
     Args:
         u: Real scalar or blocked P1 function on a structured triangle mesh, see `grid_from_mesh`.
         rtol: As for `grid_from_mesh`.
+        layout: Where the nodal values live. "replicated": all on every rank, so that no point
+            travels. "blocks": each rank has a block of the grid, and points travel to their block
+            and back. "auto": replicated up to `REPLICATED_VALUES` numbers, else blocks.
 
     Raises:
         UnsupportedFunctionError: u is of another element, a part of a mixed space, or complex.
         NotStructuredError: The mesh is not structured.
-        ValueError: A nodal value is NaN or infinite.
+        ValueError: A nodal value is NaN or infinite, or layout is another word.
         TypeError: u is no dolfinx Function.
     """
     V = _space_of(u)
     with together(V.mesh.comm):
         _require_p1(V)
         _require_real(u)
-    source = GridValues(V, locate_mesh(V.mesh, rtol=rtol), rtol)
+        if layout not in ("auto", "blocks", "replicated"):
+            raise ValueError(f'layout must be "auto", "blocks" or "replicated", not {layout!r}')
+    located = locate_mesh(V.mesh, rtol=rtol)
+    source = GridValues(V, located, _blocks(V, located.grid, layout))
     values = source.values(u)
     with together(V.mesh.comm):
-        return P1Network(source.located.grid, values, V.mesh.comm, source)
+        return P1Network(located.grid, values, V.mesh.comm, source.blocks, source)
+
+
+def _blocks(V: fem.FunctionSpace, grid: Grid, layout: Layout) -> Blocks | None:
+    size = V.mesh.comm.size
+    numbers = grid.num_vertices * V.dofmap.index_map_bs
+    spread = layout == "blocks" or (layout == "auto" and numbers > REPLICATED_VALUES)
+    return Blocks.of(grid, size) if spread and size > 1 else None
 
 
 def function_from_network(
@@ -92,14 +114,12 @@ def function_from_network(
     dtype = V.mesh.geometry.x.dtype
     if isinstance(network, P1Network) and (located := _located_on(network.grid, V.mesh, rtol)):
         vertices = located.vertex_of_node
-        nodal = np.atleast_2d(network.values)[:, vertices]
-        own = copied_bounds(network, _triangles(V.mesh, nodal.astype(dtype)), vertices)
+        nodal = network.values_at_vertices(vertices)
+        triangles = _triangles(V.mesh, nodal.astype(dtype))
+        own = copied_bounds(network, triangles, vertices, nodal)
     else:
         nodal = _evaluated_at_nodes(network, V)
-        if isinstance(network, P1Network):
-            network = network.gather()
-        with together(comm):
-            own = difference(network, _triangles(V.mesh, nodal.astype(dtype)))
+        own = difference(network, _triangles(V.mesh, nodal.astype(dtype)))
     u = fem.Function(V, dtype=dtype)
     u.x.array.reshape(-1, V.dofmap.index_map_bs)[_dof_of_node(V)] = nodal.T
     return u, _joined(comm, own).certificate()
@@ -111,10 +131,12 @@ class GridValues:
 
     V: fem.FunctionSpace
     located: LocatedMesh
-    rtol: float
+    blocks: Blocks | None
 
     def values(self, u: fem.Function) -> npt.NDArray:
-        """Nodal values on every rank, shape (num_vertices,) or (k, num_vertices). Collective.
+        """Nodal values of this rank's window, the whole grid without blocks. Collective.
+
+        Shape (n,) or (k, n), in the vertex order of the window.
 
         Raises:
             UnsupportedFunctionError: u is not real P1.
@@ -133,24 +155,39 @@ class GridValues:
                     f"{self.V.value_shape}"
                 )
             _require_real(u)
-        source = self if same_space else GridValues(here, self.located, self.rtol)
-        return source._gathered(u)
+        source = self if same_space else GridValues(here, self.located, self.blocks)
+        return source._moved(u)
 
-    def _gathered(self, u: fem.Function) -> npt.NDArray:
+    def _moved(self, u: fem.Function) -> npt.NDArray:
         bs, comm = self.V.dofmap.index_map_bs, self.V.mesh.comm
-        owned = u.x.array[: bs * self.V.dofmap.index_map.size_local].reshape(-1, bs)
-        columns = gather_columns(comm, owned.T) if comm.size > 1 else owned.T
-        values = np.take(columns, self._order, axis=1)
+        owned = u.x.array[: bs * self.V.dofmap.index_map.size_local].reshape(-1, bs).T
+        if self._redistribution is not None:
+            values = self._redistribution.values(owned)
+        else:
+            columns = gather_columns(comm, owned) if comm.size > 1 else owned
+            values = np.take(columns, self._order, axis=1)
         return values if self.V.value_shape else values[0]
+
+    @property
+    def _vertex_of_dof(self) -> npt.NDArray[np.int64]:
+        """The grid's vertex of each dof that this rank owns."""
+        vertices = np.empty(self.V.dofmap.index_map.size_local, np.int64)
+        dofs = _dof_of_node(self.V)
+        owned = dofs < vertices.size
+        vertices[dofs[owned]] = self.located.vertex_of_node[owned]
+        return vertices
+
+    @cached_property
+    def _redistribution(self) -> Redistribution | None:
+        grid, comm = self.located.grid, self.V.mesh.comm
+        if self.blocks is None:
+            return None
+        return Redistribution.of(comm, grid, self.blocks, self._vertex_of_dof)
 
     @cached_property
     def _order(self) -> npt.NDArray[np.int64]:
         """For each vertex of the grid, its position among the owned dofs of all ranks."""
-        vertex_of_dof = np.empty(self.V.dofmap.index_map.size_local, np.int64)
-        dofs = _dof_of_node(self.V)
-        owned = dofs < vertex_of_dof.size
-        vertex_of_dof[dofs[owned]] = self.located.vertex_of_node[owned]
-        vertices = gather_columns(self.V.mesh.comm, vertex_of_dof[None])[0]
+        vertices = gather_columns(self.V.mesh.comm, self._vertex_of_dof[None])[0]
         order = np.empty_like(vertices)
         order[vertices] = np.arange(vertices.size)
         return order

@@ -106,13 +106,21 @@ class Grid:
         nx, ny = self.shape
         return self.origin[:, None] + self.axes @ np.array([[0, nx, 0, nx], [0, 0, ny, ny]])
 
-    def lattice_positions(self) -> npt.NDArray[np.float64]:
-        """Lattice coordinates of the vertices, shape (2, num_vertices)."""
+    def places(
+        self, vertices: npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+        """Place (i, j) of each vertex, for a centre that of its cell; and which are centres."""
         nx, ny = self.shape
-        positions = [_raster(nx + 1, ny + 1)]
-        if self.has_centres:
-            positions.append(_raster(nx, ny) + 0.5)
-        return np.concatenate(positions, axis=1)
+        first = (nx + 1) * (ny + 1)
+        centre = vertices >= first
+        within = np.where(centre, vertices - first, vertices)
+        j, i = np.divmod(within, np.where(centre, nx, nx + 1))
+        return i, j, centre
+
+    def lattice_positions(self, vertices: npt.NDArray[np.int64] | None = None) -> npt.NDArray:
+        """Lattice coordinates of the vertices, all by default, shape (2, n)."""
+        i, j, centre = self.places(np.arange(self.num_vertices) if vertices is None else vertices)
+        return np.array([i, j]) + 0.5 * centre
 
     def vertices(self) -> npt.NDArray[np.float64]:
         """Coordinates of the vertices, shape (2, num_vertices)."""
@@ -155,9 +163,3 @@ def _real(numbers: npt.ArrayLike) -> npt.NDArray[np.float64]:
     if np.iscomplexobj(numbers):
         raise TypeError("origin and axes of a grid must be real numbers")
     return np.array(numbers, np.float64) + 0.0
-
-
-def _raster(nx: int, ny: int) -> npt.NDArray[np.float64]:
-    """The points (i, j), i running fastest, shape (2, nx·ny)."""
-    j, i = np.divmod(np.arange(nx * ny), nx)
-    return np.array([i, j], float)

@@ -7,10 +7,13 @@ At a point of the mesh, at most three hats are active and sum to one. A point is
     u = u_first + high·(u_middle − u_first) + low·(u_last − u_middle),
 
 without a branch, a block of points at a time, so that the compiler vectorises the arithmetic and
-the processor overlaps the loads. The *table* holds the nodal values padded with a ring of zeros, on
-which the network continues outside the mesh:
+the processor overlaps the loads. The *table* holds the nodal values of a window of the grid (the
+whole of it, unless it is spread over ranks) padded with a ring of zeros, on which the network
+continues outside the mesh:
 
-    (nx + 3)·(ny + 3) vertices, row by row, then (nx + 2)·(ny + 2) cell centres for `crossed`.
+    (nx + 3)·(ny + 3) vertices, row by row, then (nx + 2)·(ny + 2) cell centres for `crossed`,
+
+where the window has nx by ny cells.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from fe_relu.blocks import Window
 from fe_relu.grid import Grid
 
 #: Points located at a time; their indices and weights stay in the first-level cache.
@@ -47,19 +51,36 @@ CUTS = {
 }
 
 
-def padded_table(grid: Grid, values: npt.NDArray) -> npt.NDArray:
-    """The table of nodal values (k, num_vertices) with its ring of zeros, shape (k, entries)."""
-    nx, ny = grid.shape
-    parts = [_ring(values[:, : (nx + 1) * (ny + 1)], nx + 1, ny + 1)]
-    if grid.has_centres:
-        parts.append(_ring(values[:, (nx + 1) * (ny + 1) :], nx, ny))
+def padded_table(window: Window, values: npt.NDArray, has_centres: bool) -> npt.NDArray:
+    """The table of a window's nodal values (k, n) with a ring of zeros, shape (k, entries).
+
+    On sides where the grid goes on, the ring is never read: other windows hold those cells.
+    """
+    nx, ny = window.shape
+    corners = (nx + 1) * (ny + 1)
+    parts = [_ring(values[:, :corners], nx + 1, ny + 1)]
+    if has_centres:
+        parts.append(_ring(values[:, corners:], nx, ny))
     return np.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]
 
 
 def _ring(values: npt.NDArray, nx: int, ny: int) -> npt.NDArray:
     table = np.zeros((len(values), ny + 2, nx + 2), values.dtype)
-    table[:, 1:-1, 1:-1] = values.reshape(-1, ny, nx)
+    table[:, 1:-1, 1:-1] = values.reshape(len(values), ny, nx)
     return table.reshape(len(values), -1)
+
+
+class Place(NamedTuple):
+    """Where a table lies: the window's first cell and its shape, both along each axis."""
+
+    i0: int
+    j0: int
+    nx: int
+    ny: int
+
+    @staticmethod
+    def of(window: Window) -> Place:
+        return Place(*window.start, *window.shape)
 
 
 def lattice_frame(grid: Grid, dtype: npt.DTypeLike) -> npt.NDArray:
@@ -68,17 +89,22 @@ def lattice_frame(grid: Grid, dtype: npt.DTypeLike) -> npt.NDArray:
 
 
 @njit(cache=True, error_model="numpy")
-def _lattice_point(x: Any, y: Any, frame: Any, nx: Any, ny: Any) -> Any:
-    """Lattice coordinates counted from the ring, cut off where the network is zero for good.
-
-    The comparisons send NaN to 0, so that no point can lead outside the table.
-    """
+def _lattice_point(x: Any, y: Any, frame: Any) -> Any:
+    """Lattice coordinates counted from the ring of the whole grid."""
     real = frame.dtype.type
     s = frame[2] * (x - frame[0]) + frame[3] * (y - frame[1]) + real(1)
     t = frame[4] * (x - frame[0]) + frame[5] * (y - frame[1]) + real(1)
-    s = s if s > 0 else real(0)
-    t = t if t > 0 else real(0)
-    return min(s, real(nx + 2)), min(t, real(ny + 2))
+    return s, t
+
+
+@njit(cache=True, error_model="numpy")
+def _kept(s: Any, first: Any, last: Any, real: Any) -> Any:
+    """S cut off at both ends of a table, beyond which the network is zero for good.
+
+    The comparison sends NaN to the first end, so that no point can lead outside the table.
+    """
+    s = s if s > first else real(first)
+    return min(s, real(last))
 
 
 @njit(cache=True, error_model="numpy")
@@ -88,7 +114,7 @@ def _not_finite(x: Any, y: Any) -> Any:
 
 @njit(cache=True, error_model="numpy")
 def _locate_halved(
-    x: Any, y: Any, frame: Any, nx: Any, ny: Any, cut: Any,
+    x: Any, y: Any, frame: Any, place: Any, cut: Any,
     first: Any, middle: Any, last: Any, high: Any, low: Any,
 ) -> Any:  # fmt: skip
     """Cells with one diagonal: ╲ is ╱ seen in a mirror that swaps the columns of the cell.
@@ -96,17 +122,21 @@ def _locate_halved(
     Seen so, the triangle is 00, 10, 11 (below the diagonal) or 00, 01, 11.
     """
     real = frame.dtype.type
-    width = nx + 3
+    i0, j0 = place.i0, place.j0
+    i1, j1 = i0 + place.nx + 2, j0 + place.ny + 2
+    width = place.nx + 3
     bad = 0
     for k in range(x.size):
         bad += _not_finite(x[k], y[k])
-        s, t = _lattice_point(x[k], y[k], frame, nx, ny)
-        i, j = min(np.int64(s), nx + 1), min(np.int64(t), ny + 1)
+        s, t = _lattice_point(x[k], y[k], frame)
+        s, t = _kept(s, i0, i1, real), _kept(t, j0, j1, real)
+        i, j = min(np.int64(s), i1 - 1), min(np.int64(t), j1 - 1)
         a, b = s - real(i), t - real(j)
         mirrored = cut.parity ^ ((i + j) & cut.alternating)
         a = real(1) - a if mirrored else a
-        left = j * width + i + mirrored
-        right = j * width + i + 1 - mirrored
+        corner = (j - j0) * width + i - i0
+        left = corner + mirrored
+        right = corner + 1 - mirrored
         first[k] = left
         middle[k] = right if a > b else left + width
         last[k] = right + width
@@ -117,24 +147,27 @@ def _locate_halved(
 
 @njit(cache=True, error_model="numpy")
 def _locate_crossed(
-    x: Any, y: Any, frame: Any, nx: Any, ny: Any,
+    x: Any, y: Any, frame: Any, place: Any, cut: Any,
     first: Any, middle: Any, last: Any, high: Any, low: Any,
 ) -> Any:  # fmt: skip
     """Cells with both diagonals: first is the centre, middle and last the ends of one side."""
     real = frame.dtype.type
-    width = nx + 3
-    centres = width * (ny + 3)
+    i0, j0 = place.i0, place.j0
+    i1, j1 = i0 + place.nx + 2, j0 + place.ny + 2
+    width = place.nx + 3
+    centres = width * (place.ny + 3)
     bad = 0
     for k in range(x.size):
         bad += _not_finite(x[k], y[k])
-        s, t = _lattice_point(x[k], y[k], frame, nx, ny)
-        i, j = min(np.int64(s), nx + 1), min(np.int64(t), ny + 1)
+        s, t = _lattice_point(x[k], y[k], frame)
+        s, t = _kept(s, i0, i1, real), _kept(t, j0, j1, real)
+        i, j = min(np.int64(s), i1 - 1), min(np.int64(t), j1 - 1)
         a, b = s - real(i) - real(0.5), t - real(j) - real(0.5)
         upright = abs(a) > abs(b)  # the side is the left or right one, not bottom or top
         across, along = (a, b) if upright else (b, a)
         to_far_side, to_end = (1, width) if upright else (width, 1)
-        corner = j * width + i + (to_far_side if across > 0 else 0)
-        first[k] = centres + j * (width - 1) + i
+        corner = (j - j0) * width + i - i0 + (to_far_side if across > 0 else 0)
+        first[k] = centres + (j - j0) * (width - 1) + i - i0
         middle[k] = corner
         last[k] = corner + to_end
         high[k] = real(2) * abs(across)
@@ -142,8 +175,33 @@ def _locate_crossed(
     return bad
 
 
-@njit(cache=True, error_model="numpy")
-def _combine(first: Any, middle: Any, last: Any, high: Any, low: Any, table: Any, out: Any) -> None:
+@njit(cache=True, error_model="numpy", nogil=True)
+def locate(
+    x: Any, y: Any, frame: Any, place: Any, cut: Any,
+    first: Any, middle: Any, last: Any, high: Any, low: Any,
+) -> Any:  # fmt: skip
+    """Locates points: see the module's text; counts NaN or infinite coordinates.
+
+    Args:
+        x: First coordinates, shape (n,), contiguous, of the dtype to compute in.
+        y: Second coordinates, likewise.
+        frame: As `lattice_frame` returns, of the dtype to compute in.
+        place: Where the table lies.
+        cut: One of `CUTS`.
+        first: Table entries to write, shape (n,), int64 or int32; middle and last likewise.
+        middle: See first.
+        last: See first.
+        high: Weights to write, shape (n,), of the dtype to compute in; low likewise.
+        low: See high.
+    """
+    if cut.crossed:
+        return _locate_crossed(x, y, frame, place, cut, first, middle, last, high, low)
+    return _locate_halved(x, y, frame, place, cut, first, middle, last, high, low)
+
+
+@njit(cache=True, error_model="numpy", nogil=True)
+def combine(first: Any, middle: Any, last: Any, high: Any, low: Any, table: Any, out: Any) -> None:
+    """Writes the values at located points, of one component, into out, shape (n,)."""
     for k in range(out.size):
         # Unsigned, because a signed index costs a test for counting from the end.
         start, value = table[np.uint64(first[k])], table[np.uint64(middle[k])]
@@ -151,21 +209,10 @@ def _combine(first: Any, middle: Any, last: Any, high: Any, low: Any, table: Any
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
-def evaluate(x: Any, y: Any, frame: Any, nx: Any, ny: Any, cut: Any, table: Any, out: Any) -> Any:
-    """Writes the network's values at the points (x, y) into out.
+def evaluate(x: Any, y: Any, frame: Any, place: Any, cut: Any, table: Any, out: Any) -> Any:
+    """Writes the network's values at the points (x, y) into out, shape (k, n).
 
-    Args:
-        x: First coordinates, shape (n,), contiguous, of the dtype to compute in.
-        y: Second coordinates, likewise.
-        frame: As `lattice_frame` returns, of the dtype to compute in.
-        nx: Number of cells along the first axis.
-        ny: Number of cells along the second axis.
-        cut: One of `CUTS`.
-        table: Shape (k, entries), as `padded_table` returns.
-        out: Shape (k, n).
-
-    Returns:
-        Number of NaN or infinite coordinates; the values of such points mean nothing.
+    Arguments and result are those of `locate`; table has shape (k, entries), see `padded_table`.
     """
     # One array each: the compiler vectorises only where it can tell the arrays apart.
     first, middle = np.empty(BLOCK, np.int64), np.empty(BLOCK, np.int64)
@@ -175,11 +222,90 @@ def evaluate(x: Any, y: Any, frame: Any, nx: Any, ny: Any, cut: Any, table: Any,
     for start in range(0, x.size, BLOCK):
         stop = min(start + BLOCK, x.size)
         xs, ys = x[start:stop], y[start:stop]
-        if cut.crossed:
-            bad += _locate_crossed(xs, ys, frame, nx, ny, first, middle, last, high, low)
-        else:
-            bad += _locate_halved(xs, ys, frame, nx, ny, cut, first, middle, last, high, low)
+        bad += locate(xs, ys, frame, place, cut, first, middle, last, high, low)
         for component in range(len(table)):
             here = out[component, start:stop]
-            _combine(first, middle, last, high, low, table[component], here)
+            combine(first, middle, last, high, low, table[component], here)
+    return bad
+
+
+@njit(cache=True, error_model="numpy", nogil=True)
+def gradient(x: Any, y: Any, frame: Any, place: Any, cut: Any, table: Any, out: Any) -> Any:
+    """Writes the gradient at the points (x, y) into out, shape (k, 2, n).
+
+    The slopes of the located triangle come from its three vertices, whose lattice places are
+    integers or, for centres, integers and a half.
+    """
+    real = frame.dtype.type
+    width = place.nx + 3
+    centres = width * (place.ny + 3)
+    first, middle = np.empty(BLOCK, np.int64), np.empty(BLOCK, np.int64)
+    last = np.empty(BLOCK, np.int64)
+    high, low = np.empty(BLOCK, frame.dtype), np.empty(BLOCK, frame.dtype)
+    bad = 0
+    for start in range(0, x.size, BLOCK):
+        stop = min(start + BLOCK, x.size)
+        xs, ys = x[start:stop], y[start:stop]
+        bad += locate(xs, ys, frame, place, cut, first, middle, last, high, low)
+        for k in range(xs.size):
+            ai, aj = _lattice_place(first[k], width, centres)
+            bi, bj = _lattice_place(middle[k], width, centres)
+            ci, cj = _lattice_place(last[k], width, centres)
+            bi, bj, ci, cj = bi - ai, bj - aj, ci - ai, cj - aj
+            area = bi * cj - bj * ci
+            for component in range(len(table)):
+                values = table[component]
+                b = values[middle[k]] - values[first[k]]
+                c = values[last[k]] - values[first[k]]
+                along_s = (real(cj) * b - real(bj) * c) / real(area)
+                along_t = (real(bi) * c - real(ci) * b) / real(area)
+                out[component, 0, start + k] = frame[2] * along_s + frame[4] * along_t
+                out[component, 1, start + k] = frame[3] * along_s + frame[5] * along_t
+    return bad
+
+
+@njit(cache=True, error_model="numpy")
+def _lattice_place(entry: Any, width: Any, centres: Any) -> Any:
+    if entry < centres:
+        return float(entry % width), float(entry // width)
+    return (entry - centres) % (width - 1) + 0.5, (entry - centres) // (width - 1) + 0.5
+
+
+@njit(cache=True, error_model="numpy", nogil=True)
+def sort_by_key(keys: Any, size: Any) -> Any:
+    """How often each key 0 … size − 1 occurs, and the stable order that sorts the keys."""
+    counts = np.zeros(size, np.int64)
+    for key in keys:
+        counts[key] += 1
+    place = np.cumsum(counts) - counts
+    order = np.empty(keys.size, np.int64)
+    for k in range(keys.size):
+        key = keys[k]
+        order[place[key]] = k
+        place[key] += 1
+    return counts, order
+
+
+@njit(cache=True, error_model="numpy", nogil=True)
+def owners(x: Any, y: Any, frame: Any, columns: Any, rows: Any, ranks: Any, out: Any) -> Any:
+    """Writes the rank that answers each point into out; counts NaN or infinite coordinates.
+
+    Args:
+        x: First coordinates, shape (n,), any stride.
+        y: Second coordinates, likewise.
+        frame: As `lattice_frame` returns, of the dtype to compute in.
+        columns: Block column of each column of cells, shape (nx,).
+        rows: Block row of each row of cells, shape (ny,), times the number of block columns.
+        ranks: Rank of each block.
+        out: Shape (n,), int32.
+    """
+    real = frame.dtype.type
+    nx, ny = columns.size, rows.size
+    bad = 0
+    for k in range(x.size):
+        bad += _not_finite(x[k], y[k])
+        s, t = _lattice_point(real(x[k]), real(y[k]), frame)
+        i = min(np.int64(_kept(s, 1, nx + 1, real)), nx) - 1
+        j = min(np.int64(_kept(t, 1, ny + 1, real)), ny) - 1
+        out[k] = ranks[rows[j] + columns[i]]
     return bad

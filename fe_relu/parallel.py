@@ -10,7 +10,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -67,10 +67,27 @@ def largest(comm: MPI.Comm, number: float) -> float:
     return comm.allreduce(number, op=MPI.MAX)
 
 
-def gather_columns(comm: MPI.Comm, local: npt.NDArray) -> npt.NDArray:
-    """The columns of all ranks side by side, on every rank: (k, n_r) on rank r to (k, Σ n_r)."""
+@overload
+def gather_columns(comm: MPI.Comm, local: npt.NDArray, root: None = None) -> npt.NDArray: ...
+@overload
+def gather_columns(comm: MPI.Comm, local: npt.NDArray, root: int | None) -> npt.NDArray | None: ...
+def gather_columns(
+    comm: MPI.Comm, local: npt.NDArray, root: int | None = None
+) -> npt.NDArray | None:
+    """The columns of all ranks side by side: (k, n_r) on rank r to (k, Σ n_r).
+
+    Collective; on every rank, or on root alone and None elsewhere.
+    """
     counts = [len(local) * columns for columns in comm.allgather(local.shape[1])]
-    flat = np.empty(sum(counts), local.dtype)
     # Columns are sent as rows, so that what one rank sends stays together.
-    comm.Allgatherv(np.ascontiguousarray(local.T), (flat, counts))
+    rows = np.ascontiguousarray(local.T)
+    if root is None:
+        flat = np.empty(sum(counts), local.dtype)
+        comm.Allgatherv(rows, (flat, counts))
+    elif comm.rank == root:
+        flat = np.empty(sum(counts), local.dtype)
+        comm.Gatherv(rows, (flat, counts), root)
+    else:
+        comm.Gatherv(rows, None, root)
+        return None
     return flat.reshape(-1, len(local)).T

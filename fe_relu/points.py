@@ -18,10 +18,18 @@ def checked_points(x: npt.ArrayLike, dim: int) -> npt.NDArray:
     beyond dim ignored; float32 stays, integers become float64; NaN and infinity are refused.
     """
     x = real_points(x, dim)
+    require_finite(x)
+    return x
+
+
+def require_finite(x: npt.NDArray) -> None:
+    """Raises if a coordinate is NaN or infinite, naming the first such point and how many."""
     bad = ~np.isfinite(x).all(axis=0)
     if bad.any():
-        raise non_finite_points(bad)
-    return x
+        first, count = np.flatnonzero(bad)[0], np.count_nonzero(bad)
+        raise ValueError(
+            f"{count} of {bad.size} points are NaN or infinite, the first at index {first}"
+        )
 
 
 def real_points(x: npt.ArrayLike, dim: int) -> npt.NDArray:
@@ -36,11 +44,3 @@ def real_points(x: npt.ArrayLike, dim: int) -> npt.NDArray:
         )
     single = x.dtype.kind == "f" and x.dtype.itemsize <= 4
     return x[:dim].astype(np.float32 if single else np.float64, copy=False)
-
-
-def non_finite_points(bad: npt.NDArray[np.bool_]) -> ValueError:
-    """The error for points with NaN or infinite coordinates: the first of them, and how many."""
-    first, count = np.flatnonzero(bad)[0], np.count_nonzero(bad)
-    return ValueError(
-        f"{count} of {bad.size} points are NaN or infinite, the first at index {first}"
-    )

@@ -3,6 +3,7 @@
 
 import faulthandler
 import gc
+import os
 
 from mpi4py import MPI
 
@@ -11,7 +12,12 @@ import pytest
 
 #: Seconds after which a test is taken to hang: the process prints its stack and ends, and mpirun
 #: ends the other ranks.
-TIME_LIMIT = 120
+TIME_LIMIT = 100
+
+
+def pytest_configure(config):
+    """Keeps a standard error that no test captures, for the stacks of a test that hangs."""
+    config.stderr_kept = os.fdopen(os.dup(2), "w")
 
 
 def pytest_collection_finish():
@@ -20,8 +26,9 @@ def pytest_collection_finish():
 
 
 @pytest.fixture(autouse=True)
-def _time_limit_and_barrier():
-    faulthandler.dump_traceback_later(TIME_LIMIT, exit=True)
+def _time_limit_and_barrier(request):
+    stderr = request.config.stderr_kept
+    faulthandler.dump_traceback_later(TIME_LIMIT, exit=True, file=stderr)
     yield
     gc.collect()
     MPI.COMM_WORLD.barrier()

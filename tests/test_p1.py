@@ -10,7 +10,7 @@ import pytest
 from cases import DIAGONALS, MAPS, SHAPES, bound
 from fe_relu import Grid, P1Network
 from fe_relu.kernels import BLOCK
-from fe_relu.p1 import CHUNK_POINTS
+from fe_relu.tables import CHUNK_POINTS
 
 FLOATS = (np.float32, np.float64)
 

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: MIT
+"""Who holds which part of the grid, by arithmetic alone: nothing here communicates.
+
+The cells of the grid are cut into px · py blocks of nearly equal size. A block's *window* holds the
+nodal values of all vertices of its cells, so vertices on the border of two blocks are in both
+windows, and a point is answered by the owner of the cell it lies in. Points outside the mesh belong
+to the block of the nearest cell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from fe_relu.grid import Grid
+
+
+@dataclass(frozen=True)
+class Window:
+    """The cells (i, j) with start ≤ (i, j) < start + shape, and their vertices.
+
+    Vertices are numbered as in a grid of this shape: see `Grid`.
+    """
+
+    start: tuple[int, int]
+    shape: tuple[int, int]
+
+    def num_vertices(self, has_centres: bool) -> int:
+        nx, ny = self.shape
+        if nx == 0 or ny == 0:
+            return 0
+        return (nx + 1) * (ny + 1) + (nx * ny if has_centres else 0)
+
+    def local_numbers(self, grid: Grid, vertices: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """The numbers in this window of vertices of the grid that lie in it."""
+        i, j, centre = grid.places(vertices)
+        i, j, (nx, ny) = i - self.start[0], j - self.start[1], self.shape
+        return np.where(centre, (nx + 1) * (ny + 1) + j * nx + i, j * (nx + 1) + i)
+
+    def vertices(self, grid: Grid) -> npt.NDArray[np.int64]:
+        """The grid's numbers of the vertices of this window, in window order."""
+        nx = grid.shape[0]
+        (i0, j0), (ni, nj) = self.start, self.shape
+        if ni == 0 or nj == 0:
+            return np.empty(0, np.int64)
+        i, j = np.arange(i0, i0 + ni + 1), np.arange(j0, j0 + nj + 1)
+        numbers = (j[:, None] * (nx + 1) + i).ravel()
+        if not grid.has_centres:
+            return numbers
+        first = (nx + 1) * (grid.shape[1] + 1)
+        return np.concatenate([numbers, (first + j[:-1, None] * nx + i[:-1]).ravel()])
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """The cells of a grid cut into counts[0] · counts[1] blocks, block (bx, by) on a rank each.
+
+    Args:
+        shape: (nx, ny), cells of the grid.
+        counts: (px, py), number of blocks along each axis.
+        ranks: The rank that holds block by·px + bx; ranks not named hold none.
+    """
+
+    shape: tuple[int, int]
+    counts: tuple[int, int]
+    ranks: tuple[int, ...]
+
+    @staticmethod
+    def of(grid: Grid, size: int) -> Blocks:
+        """As many blocks as there are ranks or cells, as square as can be."""
+        return Blocks(grid.shape, counts := _counts(grid.shape, size), tuple(range(_area(counts))))
+
+    @cached_property
+    def column_of_cell(self) -> npt.NDArray[np.int32]:
+        """Which column of blocks cell column i is in, shape (nx,)."""
+        return _parts(self.shape[0], self.counts[0])
+
+    @cached_property
+    def row_of_cell(self) -> npt.NDArray[np.int32]:
+        return _parts(self.shape[1], self.counts[1])
+
+    def window(self, rank: int) -> Window:
+        """The cells that a rank holds; none if no block is its own."""
+        if rank not in self.ranks:
+            return Window((0, 0), (0, 0))
+        by, bx = divmod(self.ranks.index(rank), self.counts[0])
+        i = np.flatnonzero(self.column_of_cell == bx)
+        j = np.flatnonzero(self.row_of_cell == by)
+        return Window((int(i[0]), int(j[0])), (i.size, j.size))
+
+    def rank_of_cells(self, i: npt.NDArray, j: npt.NDArray) -> npt.NDArray[np.int64]:
+        """The rank that holds each cell (i, j)."""
+        block = self.row_of_cell[j] * self.counts[0] + self.column_of_cell[i]
+        return np.array(self.ranks)[block]
+
+    def holders(
+        self, grid: Grid, vertices: npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Every rank whose window holds a vertex: (position in `vertices`, rank), all pairs."""
+        i, j, centre = grid.places(vertices)
+        nx, ny = self.shape
+        right, up = np.minimum(i, nx - 1), np.minimum(j, ny - 1)
+        left, down = np.where(centre, i, i - 1).clip(0), np.where(centre, j, j - 1).clip(0)
+        across = self.column_of_cell[left] != self.column_of_cell[right]
+        along = self.row_of_cell[down] != self.row_of_cell[up]
+        cases = [
+            (np.ones_like(across), right, up),
+            (across, left, up),
+            (along, right, down),
+            (across & along, left, down),
+        ]
+        positions = [np.flatnonzero(mask) for mask, _, _ in cases]
+        ranks = [
+            self.rank_of_cells(ci[p], cj[p])
+            for p, (_, ci, cj) in zip(positions, cases, strict=True)
+        ]
+        return np.concatenate(positions), np.concatenate(ranks)
+
+
+def _parts(n: int, parts: int) -> npt.NDArray[np.int32]:
+    """0 … parts − 1, each repeated about n / parts times, n entries."""
+    return np.repeat(np.arange(parts, dtype=np.int32), np.diff(n * np.arange(parts + 1) // parts))
+
+
+def _area(counts: tuple[int, int]) -> int:
+    return counts[0] * counts[1]
+
+
+def _counts(shape: tuple[int, int], size: int) -> tuple[int, int]:
+    """Most blocks first, then the shortest cuts."""
+    nx, ny = shape
+
+    def worth(counts: tuple[int, int]) -> tuple[int, int]:
+        return _area(counts), -(counts[0] * ny + counts[1] * nx)
+
+    return max(_fitting(shape, size), key=worth)
+
+
+def _fitting(shape: tuple[int, int], size: int) -> Iterator[tuple[int, int]]:
+    for px in range(1, min(shape[0], size) + 1):
+        yield px, min(shape[1], size // px)
