@@ -5,6 +5,7 @@ from fe_relu.certificate import Certificate
 from fe_relu.convert import (
     UnsupportedFunctionError,
     function_from_network,
+    interpolation_plan,
     network_from_function,
 )
 from fe_relu.grid import Grid
@@ -25,5 +26,6 @@ __all__ = [
     "concatenate",
     "function_from_network",
     "grid_from_mesh",
+    "interpolation_plan",
     "network_from_function",
 ]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from fe_relu import kernels
+from fe_relu import kernels, threads
 from fe_relu.blocks import Window
 from fe_relu.grid import Grid
 from fe_relu.points import require_finite
@@ -61,10 +61,15 @@ class Table:
     def _run(self, kernel: Callable[..., int], x: npt.NDArray, out: npt.NDArray) -> npt.NDArray:
         frame = kernels.lattice_frame(self.grid, out.dtype)
         place, cut = kernels.Place.of(self.window), kernels.CUTS[self.grid.diagonal]
-        bad = 0
-        for columns, (x0, x1) in _contiguous_rows(x, out.dtype):
-            bad += kernel(x0, x1, frame, place, cut, self.entries, out[..., columns])
-        if bad:
+
+        def run(part: slice) -> int:
+            here = out[..., part]
+            return sum(
+                kernel(x0, x1, frame, place, cut, self.entries, here[..., columns])
+                for columns, (x0, x1) in _contiguous_rows(x[:, part], out.dtype)
+            )
+
+        if threads.total(run, threads.parts(x.shape[1])):
             require_finite(x)
         return out
 

@@ -2,6 +2,7 @@
 """The grid spread over ranks in blocks: the serial network's bits, whatever lies where."""
 
 import itertools
+import tracemalloc
 from types import SimpleNamespace
 
 from mpi4py import MPI
@@ -13,7 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cases import DIAGONALS, MAPS, SHAPES, mapped, on_first_rank, random_function, rectangle
-from fe_relu import Grid, P1Network, function_from_network, network_from_function
+from fe_relu import (
+    Grid,
+    P1Network,
+    UnsupportedFunctionError,
+    function_from_network,
+    interpolation_plan,
+    network_from_function,
+)
 from fe_relu.blocks import Blocks
 
 
@@ -234,3 +242,63 @@ def test_unknown_layout_is_refused(comm):
     u = fem.Function(fem.functionspace(rectangle(comm), ("P", 1)))
     with pytest.raises(ValueError, match='layout must be "auto", "blocks" or "replicated"'):
         network_from_function(u, layout="sharded")
+
+
+SPACES = {
+    "P1": ("P", 1, (2,)),
+    "P2": ("P", 2, (2,)),
+    "DG1": ("DG", 1, (2,)),
+    "DG0": ("DG", 0, (2,)),
+}
+
+
+@pytest.mark.parametrize("layout", ["blocks", "replicated"])
+@pytest.mark.parametrize("name", SPACES)
+def test_interpolation_on_another_mesh(comm, name, layout):
+    """Planned or not: what dolfinx makes of the network of this rank alone."""
+    V = fem.functionspace(rectangle(comm, "left_right", (6, 5)), ("P", 1, (2,)))
+    u = random_function(V, np.random.default_rng(1))
+    network = network_from_function(u, layout=layout)
+    W = fem.functionspace(rectangle(comm, "crossed", (7, 8), "shifted"), SPACES[name])
+    expected, found = fem.Function(W), fem.Function(W)
+    expected.interpolate(network.gather())
+    found.interpolate(network)
+    assert found.x.array.tobytes() == expected.x.array.tobytes()
+    plan = interpolation_plan(network, W)
+    owned = 2 * W.dofmap.index_map.size_local
+    assert np.abs(plan().x.array - expected.x.array)[:owned].max(initial=0) < 1e-13
+    u.x.array[:] *= -2
+    network.update(u)
+    assert np.abs(plan(found).x.array + 2 * expected.x.array)[:owned].max(initial=0) < 1e-13
+
+
+def test_interpolation_plans_refuse_what_they_cannot_do(comm):
+    V = fem.functionspace(rectangle(comm), ("P", 1))
+    network = network_from_function(random_function(V, np.random.default_rng(1)))
+    with pytest.raises(UnsupportedFunctionError, match="values at points"):
+        interpolation_plan(network, fem.functionspace(V.mesh, ("Bubble", 3)))
+    with pytest.raises(ValueError, match="V needs 2 inputs and 2 outputs"):
+        interpolation_plan(network, fem.functionspace(V.mesh, ("P", 1, (2,))))
+    with pytest.raises(ValueError, match="another space"):
+        interpolation_plan(network, V)(fem.Function(fem.functionspace(V.mesh, ("P", 2))))
+
+
+def test_memory_of_a_rank_is_its_share(comm):
+    """Bytes held per rank: window and its table, of N values in all, and nothing of size N."""
+    shape = (240, 200)
+    msh = rectangle(comm, "right", shape)
+    u = fem.Function(fem.functionspace(msh, ("P", 1)))
+    held, peak = [], []
+    for layout in ("blocks", "replicated"):
+        network = network_from_function(u, layout=layout)
+        network.table  # noqa: B018
+        held.append(network.values.nbytes + network.table.entries.nbytes)
+        x = np.random.default_rng(comm.rank).random((2, 20_000 // comm.size))
+        tracemalloc.start()
+        network.update(u)(x)
+        peak.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    share = 1 / comm.size
+    assert held[0] < (share + 0.05) * held[1]
+    # Update and evaluation together: this rank's share of values and of points, a few times.
+    assert peak[0] < 10 * share * (8 * np.prod(shape) + 8 * 3 * 20_000)

@@ -13,8 +13,8 @@ PACKAGE = Path(fe_relu.__file__).parent
 
 #: Each module imports only from those before it.
 ORDER = [
-    "points", "network", "grid", "hats", "blocks", "kernels", "tables", "parallel", "exchange",
-    "redistribute", "routing", "p1", "overlay", "certificate", "compat", "mesh_cells", "lattices",
+    "points", "network", "grid", "hats", "blocks", "kernels", "threads", "tables", "parallel",
+    "exchange", "redistribute", "routing", "p1", "overlay", "certificate", "compat", "mesh_cells", "lattices",
     "meshes", "convert", "__init__",
 ]  # fmt: skip
 
