@@ -9,8 +9,8 @@ to the block of the nearest cell.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -70,9 +70,45 @@ class Blocks:
     ranks: tuple[int, ...]
 
     @staticmethod
+    def layouts(grid: Grid, size: int) -> list[Blocks]:
+        """As many blocks as there are ranks or cells, cut in the shortest ways or nearly so.
+
+        The shortest comes first. Block k is on rank k.
+        """
+        ways = sorted(_fitting(grid.shape, size), key=lambda counts: _cut(grid.shape, counts))
+        most = max(px * py for px, py in ways)
+        ways = [(px, py) for px, py in ways if px * py == most]
+        limit = 1.5 * _cut(grid.shape, ways[0])
+        near = [counts for counts in ways if _cut(grid.shape, counts) <= limit]
+        return [Blocks(grid.shape, counts, tuple(range(most))) for counts in near]
+
+    @staticmethod
     def of(grid: Grid, size: int) -> Blocks:
-        """As many blocks as there are ranks or cells, as square as can be."""
-        return Blocks(grid.shape, counts := _counts(grid.shape, size), tuple(range(_area(counts))))
+        """The shortest of `layouts`."""
+        return Blocks.layouts(grid, size)[0]
+
+    def favourite(self, grid: Grid, vertices: npt.NDArray[np.int64]) -> tuple[int, int]:
+        """The block that most of these vertices lie in, and how many do; (−1, 0) without any."""
+        if vertices.size == 0:
+            return -1, 0
+        i, j, _ = grid.places(vertices)
+        i, j = np.minimum(i, self.shape[0] - 1), np.minimum(j, self.shape[1] - 1)
+        block = self.row_of_cell[j] * self.counts[0] + self.column_of_cell[i]
+        numbers = np.bincount(block)
+        return int(numbers.argmax()), int(numbers.max())
+
+    def claimed(self, favourites: Sequence[int]) -> Blocks:
+        """Each block on the first rank whose favourite it is, the rest on ranks left over."""
+        ranks: dict[int, int] = {}
+        for rank, block in enumerate(favourites):
+            if block >= 0:
+                ranks.setdefault(block, rank)
+        taken = set(ranks.values())
+        free = (rank for rank in range(len(favourites)) if rank not in taken)
+        number = self.counts[0] * self.counts[1]
+        return replace(
+            self, ranks=tuple(ranks[b] if b in ranks else next(free) for b in range(number))
+        )
 
     @cached_property
     def column_of_cell(self) -> npt.NDArray[np.int32]:
@@ -126,18 +162,9 @@ def _parts(n: int, parts: int) -> npt.NDArray[np.int32]:
     return np.repeat(np.arange(parts, dtype=np.int32), np.diff(n * np.arange(parts + 1) // parts))
 
 
-def _area(counts: tuple[int, int]) -> int:
-    return counts[0] * counts[1]
-
-
-def _counts(shape: tuple[int, int], size: int) -> tuple[int, int]:
-    """Most blocks first, then the shortest cuts."""
-    nx, ny = shape
-
-    def worth(counts: tuple[int, int]) -> tuple[int, int]:
-        return _area(counts), -(counts[0] * ny + counts[1] * nx)
-
-    return max(_fitting(shape, size), key=worth)
+def _cut(shape: tuple[int, int], counts: tuple[int, int]) -> int:
+    """Length of the cuts, the outline included."""
+    return counts[0] * shape[1] + counts[1] * shape[0]
 
 
 def _fitting(shape: tuple[int, int], size: int) -> Iterator[tuple[int, int]]:

@@ -18,7 +18,7 @@ from fe_relu.grid import Grid
 from fe_relu.meshes import LocatedMesh, NotStructuredError, locate_mesh
 from fe_relu.p1 import P1Network
 from fe_relu.parallel import gather_columns, together
-from fe_relu.redistribute import Redistribution
+from fe_relu.redistribute import Redistribution, aligned_blocks
 from fe_relu.routing import Plan
 
 if TYPE_CHECKING:
@@ -68,17 +68,19 @@ def network_from_function(
         if layout not in ("auto", "blocks", "replicated"):
             raise ValueError(f'layout must be "auto", "blocks" or "replicated", not {layout!r}')
     located = locate_mesh(V.mesh, rtol=rtol)
-    source = GridValues(V, located, _blocks(V, located.grid, layout))
+    source = GridValues(V, located, _blocks(V, located, layout))
     values = source.values(u)
     with together(V.mesh.comm):
         return P1Network(located.grid, values, V.mesh.comm, source.blocks, source)
 
 
-def _blocks(V: fem.FunctionSpace, grid: Grid, layout: Layout) -> Blocks | None:
-    size = V.mesh.comm.size
-    numbers = grid.num_vertices * V.dofmap.index_map_bs
+def _blocks(V: fem.FunctionSpace, located: LocatedMesh, layout: Layout) -> Blocks | None:
+    numbers = located.grid.num_vertices * V.dofmap.index_map_bs
     spread = layout == "blocks" or (layout == "auto" and numbers > REPLICATED_VALUES)
-    return Blocks.of(grid, size) if spread and size > 1 else None
+    if not spread or V.mesh.comm.size == 1:
+        return None
+    owned = located.vertex_of_node[: V.mesh.geometry.index_map().size_local]
+    return aligned_blocks(V.mesh.comm, located.grid, owned)
 
 
 def function_from_network(

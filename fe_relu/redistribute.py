@@ -18,6 +18,21 @@ if TYPE_CHECKING:
     from mpi4py import MPI
 
 
+def aligned_blocks(comm: MPI.Comm, grid: Grid, vertices: npt.NDArray[np.int64]) -> Blocks:
+    """Blocks given to the ranks that own most of their vertices already. Collective.
+
+    So that values move little, and points of a rank's own cells mostly not at all. One number from
+    each rank decides; `vertices` are the grid's numbers of the dofs that this rank owns.
+    """
+    found = []
+    for layout in Blocks.layouts(grid, comm.size):
+        favourite, number = layout.favourite(grid, vertices)
+        blocks = layout.claimed(comm.allgather(favourite))
+        mine = favourite >= 0 and blocks.ranks[favourite] == comm.rank
+        found.append((comm.allreduce(number if mine else 0), blocks))
+    return max(found, key=lambda pair: pair[0])[1]
+
+
 @dataclass(frozen=True, eq=False)
 class Redistribution:
     """The way of nodal values from the ranks that own dofs to all windows that hold the vertices.

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Demos run as they are, on small meshes, and print what they promise."""
 
+import json
 import runpy
 import sys
 from pathlib import Path
@@ -33,6 +34,21 @@ def test_demo(comm, name, monkeypatch, tmp_path, capsys):
         assert (tmp_path / "pictures" / picture).stat().st_size > 10_000
     else:
         assert printed == ""
+
+
+def test_parallel_benchmark_measures_every_figure(comm, monkeypatch, capsys):
+    """What it starts under mpirun, here on the ranks that there are; then its table."""
+    path = str(DEMOS / "benchmark_parallel.py")
+    monkeypatch.setattr(sys, "argv", ["benchmark_parallel", "32", "2000"])
+    monkeypatch.setenv("FE_RELU_BENCHMARK_CHILD", "1")
+    runpy.run_path(path, run_name="__main__")
+    printed = capsys.readouterr().out
+    if comm.rank == 0:
+        module = runpy.run_path(path)
+        module["table"].__globals__["run_on"] = lambda ranks, n, count: json.loads(printed)
+        rows = module["table"](32, 2000)
+        assert len(rows) == 30
+        assert all(figure > 0 for _, figure, _ in rows)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of protobuf, which onnx imports
