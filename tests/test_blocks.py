@@ -23,6 +23,7 @@ from fe_relu import (
     network_from_function,
 )
 from fe_relu.blocks import Blocks
+from fe_relu.exchange import exchange_on
 
 
 def pair(comm, diagonal, shape, *, space=("P", 1), dtype=np.float64, image=None, **options):
@@ -236,9 +237,14 @@ def test_ten_thousand_calls_leave_nothing_behind(comm):
     for _ in range(9000):
         spread(x)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2000  # kB
-    probes = [comm.Dup() for _ in range(3)]
-    for probe in probes:
-        probe.Free()
+
+
+def test_a_communicator_has_one_of_its_own_and_takes_it_along(comm):
+    copy = comm.Dup()
+    exchange = exchange_on(copy)
+    assert exchange_on(copy) is exchange
+    copy.Free()
+    assert exchange.comm == MPI.COMM_NULL
 
 
 def test_unknown_layout_is_refused(comm):
