@@ -2,16 +2,13 @@
 """P1 finite-element functions are two-hidden-layer ReLU networks; fe_relu converts both ways."""
 
 from fe_relu.certificate import Certificate
-from fe_relu.convert import (
-    UnsupportedFunctionError,
-    function_from_network,
-    interpolation_plan,
-    network_from_function,
-)
+from fe_relu.convert import function_from_network, network_from_function
 from fe_relu.grid import Grid
 from fe_relu.meshes import NotStructuredError, grid_from_mesh
 from fe_relu.network import Affine, ReLUNetwork, concatenate
 from fe_relu.p1 import P1Network
+from fe_relu.spaces import UnsupportedFunctionError
+from fe_relu.transfer import interpolation_plan
 
 __version__ = "0.1.0"
 

@@ -51,25 +51,6 @@ CUTS = {
 }
 
 
-def padded_table(window: Window, values: npt.NDArray, has_centres: bool) -> npt.NDArray:
-    """The table of a window's nodal values (k, n) with a ring of zeros, shape (k, entries).
-
-    On sides where the grid goes on, the ring is never read: other windows hold those cells.
-    """
-    nx, ny = window.shape
-    corners = (nx + 1) * (ny + 1)
-    parts = [_ring(values[:, :corners], nx + 1, ny + 1)]
-    if has_centres:
-        parts.append(_ring(values[:, corners:], nx, ny))
-    return np.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]
-
-
-def _ring(values: npt.NDArray, nx: int, ny: int) -> npt.NDArray:
-    table = np.zeros((len(values), ny + 2, nx + 2), values.dtype)
-    table[:, 1:-1, 1:-1] = values.reshape(len(values), ny, nx)
-    return table.reshape(len(values), -1)
-
-
 class Place(NamedTuple):
     """Where a table lies: the window's first cell and its shape, both along each axis."""
 
@@ -212,7 +193,7 @@ def combine(first: Any, middle: Any, last: Any, high: Any, low: Any, table: Any,
 def evaluate(x: Any, y: Any, frame: Any, place: Any, cut: Any, table: Any, out: Any) -> Any:
     """Writes the network's values at the points (x, y) into out, shape (k, n).
 
-    Arguments and result are those of `locate`; table has shape (k, entries), see `padded_table`.
+    Arguments and result are those of `locate`; table has shape (k, entries), see the module's text.
     """
     # One array each: the compiler vectorises only where it can tell the arrays apart.
     first, middle = np.empty(BLOCK, np.int64), np.empty(BLOCK, np.int64)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -21,10 +21,28 @@ if TYPE_CHECKING:
 
     from fe_relu.blocks import Blocks
     from fe_relu.grid import Grid
-    from fe_relu.p1 import P1Network
 
 #: What points ask of a table: `Table.values` or `Table.gradient`.
 Ask = Callable[[Table, npt.NDArray, npt.DTypeLike], npt.NDArray]
+
+
+class TableHolder(Protocol):
+    """What points are routed to: a network of which each rank holds a table."""
+
+    @property
+    def grid(self) -> Grid: ...
+    @property
+    def comm(self) -> MPI.Comm | None: ...
+    @property
+    def blocks(self) -> Blocks | None: ...
+    @property
+    def table(self) -> Table: ...
+    @property
+    def dtype(self) -> np.dtype: ...
+    @property
+    def dim_out(self) -> int: ...
+    @property
+    def newest(self) -> Sequence[TableHolder]: ...
 
 
 def agreed_dtype(comm: MPI.Comm | None, values: np.dtype, points: np.dtype) -> np.dtype:
@@ -35,7 +53,7 @@ def agreed_dtype(comm: MPI.Comm | None, values: np.dtype, points: np.dtype) -> n
     return np.dtype(np.float64 if largest(comm, dtype.itemsize) > 4 else np.float32)
 
 
-def answers(network: P1Network, x: npt.NDArray, dtype: np.dtype, ask: Ask) -> npt.NDArray:
+def answers(network: TableHolder, x: npt.NDArray, dtype: np.dtype, ask: Ask) -> npt.NDArray:
     """What the points (2, n) ask, shape (…, n). Collective.
 
     Points that another rank's window answers travel there, each rank's in one message, and back.
@@ -73,13 +91,13 @@ class Plan:
     What is kept on this rank, and what was sent to it, stays located in this rank's window.
     """
 
-    network: P1Network
+    network: TableHolder
     dtype: np.dtype
     located: Sequence[Located]
     route: Route | None
 
     @staticmethod
-    def of(network: P1Network, x: npt.NDArray) -> Plan:
+    def of(network: TableHolder, x: npt.NDArray) -> Plan:
         """Collective; x has shape (2, n)."""
         dtype = agreed_dtype(network.comm, network.dtype, x.dtype)
         if network.blocks is None or network.comm is None:
@@ -89,7 +107,7 @@ class Plan:
         located = [network.table.locate(points, dtype) for points in asked]
         return Plan(network, dtype, located, route)
 
-    def __call__(self, network: P1Network | None = None) -> npt.NDArray:
+    def __call__(self, network: TableHolder | None = None) -> npt.NDArray:
         """Values at the planned points, shape (n,) or (k, n). Collective.
 
         Args:

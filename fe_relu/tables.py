@@ -36,7 +36,7 @@ class Table:
     Args:
         grid: The whole grid.
         window: The part of it that the values are of.
-        entries: Shape (k, entries), as `kernels.padded_table` returns.
+        entries: Shape (k, entries), see `fe_relu.kernels`.
     """
 
     grid: Grid
@@ -48,7 +48,7 @@ class Table:
         """From nodal values (k, n) in window order."""
         if window.num_vertices(grid.has_centres) == 0:  # never asked, but there
             return Table(grid, window, np.zeros((len(values), 1), values.dtype))
-        return Table(grid, window, kernels.padded_table(window, values, grid.has_centres))
+        return Table(grid, window, _padded(window, values, grid.has_centres))
 
     def values(self, x: npt.NDArray, dtype: npt.DTypeLike) -> npt.NDArray:
         """Values at points (2, n), computed in dtype, shape (k, n)."""
@@ -97,6 +97,25 @@ class Table:
                 points.first, points.middle, points.last, points.high, points.low, entries, here
             )
         return out
+
+
+def _padded(window: Window, values: npt.NDArray, has_centres: bool) -> npt.NDArray:
+    """The table of a window's nodal values (k, n) with a ring of zeros, shape (k, entries).
+
+    On sides where the grid goes on, the ring is never read: other windows hold those cells.
+    """
+    nx, ny = window.shape
+    corners = (nx + 1) * (ny + 1)
+    parts = [_ring(values[:, :corners], nx + 1, ny + 1)]
+    if has_centres:
+        parts.append(_ring(values[:, corners:], nx, ny))
+    return np.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]
+
+
+def _ring(values: npt.NDArray, nx: int, ny: int) -> npt.NDArray:
+    table = np.zeros((len(values), ny + 2, nx + 2), values.dtype)
+    table[:, 1:-1, 1:-1] = values.reshape(len(values), ny, nx)
+    return table.reshape(len(values), -1)
 
 
 def _contiguous_rows(
