@@ -151,25 +151,27 @@ if whole is not None:
 
     lines, hats = hidden_layers(whole.grid, whole.dtype)
     left, bottom = whole.grid.origin + whole.grid.axes @ (nx // 2, ny // 2)
-    hx, hy = 4 * whole.grid.axes[0, 0], 3 * whole.grid.axes[1, 1]
-    px, py = np.meshgrid(np.linspace(left, left + hx, 400), np.linspace(bottom, bottom + hy, 300))
+    right, top = left + 4 * whole.grid.axes[0, 0], bottom + 3 * whole.grid.axes[1, 1]
+    px, py = np.meshgrid(np.linspace(left, right, 400), np.linspace(bottom, top, 300))
     pixels = np.array([px.ravel(), py.ravel()])
-    first = lines(pixels)
     corner = (ny // 2) * (nx + 1) + nx // 2
     centre = (nx + 1) * (ny + 1) + (ny // 2) * nx + nx // 2
-    chosen = [corner + nx + 2, corner + 2 * (nx + 1) + 3, centre + 2]
-    active = np.maximum(hats.weight[chosen] @ np.maximum(first, 0) + 1, 0).max(axis=0)
+    chosen = hats.weight[[corner + nx + 2, corner + 2 * (nx + 1) + 3, centre + 2]]
+    used = np.unique(chosen.indices)
+    first = np.maximum(lines.weight[used] @ pixels + lines.bias[used, None], 0)
+    active = np.maximum(chosen[:, used] @ first + 1, 0).max(axis=0)
     axes[1].imshow(
         active.reshape(px.shape),
         origin="lower",
-        extent=(left, left + hx, bottom, bottom + hy),
+        extent=(left, right, bottom, top),
         aspect="auto",
         cmap="Oranges",
     )
-    for neuron in first:
-        values = neuron.reshape(px.shape)
-        if values.min() < 0 < values.max():
-            axes[1].contour(px, py, values, levels=[0], colors="0.4", linewidths=0.7)
+    ends = lines(np.array([[left, right, left, right], [bottom, bottom, top, top]]))
+    for neuron in np.flatnonzero((ends.min(axis=1) < 0) & (ends.max(axis=1) > 0)):
+        (slope,) = lines.weight[[neuron]].toarray()
+        kink = (slope @ pixels + lines.bias[neuron]).reshape(px.shape)
+        axes[1].contour(px, py, kink, levels=[0], colors="0.4", linewidths=0.7)
     axes[1].set_title("close-up: first-layer lines, three second-layer hats")
 
     where = np.concatenate([place for place, _ in samples])
