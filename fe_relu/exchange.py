@@ -99,7 +99,7 @@ class Exchange:
         self.rounds += 1
         arrived: dict[int, npt.NDArray] = {}
         pending = []
-        for rank, array in zip(ranks, arrays, strict=True):
+        for rank, array in self._from_here_on(ranks, arrays):
             if rank == self.comm.rank:
                 arrived[rank] = _bytes(array)
             else:
@@ -112,12 +112,21 @@ class Exchange:
                 buffer = np.empty(status.Get_count(MPI.BYTE), np.uint8)
                 message.Recv(buffer)
                 arrived[status.Get_source()] = buffer
-            elif barrier is None and MPI.Request.Testall(pending):
+                continue
+            while pending and pending[-1].Test():
+                pending.pop()
+            if barrier is None and not pending:
                 barrier = self.comm.Ibarrier()
-            else:
-                os.sched_yield()
+            os.sched_yield()
         sources = sorted(arrived)
         return sources, [arrived[source] for source in sources]
+
+    def _from_here_on(
+        self, ranks: Sequence[int], arrays: Sequence[npt.NDArray]
+    ) -> list[tuple[int, npt.NDArray]]:
+        """What goes to whom, the next higher rank first, lest all write to rank 0 at once."""
+        size, own = self.comm.size, self.comm.rank
+        return sorted(zip(ranks, arrays, strict=True), key=lambda pair: (pair[0] - own) % size)
 
     def swap(
         self,
@@ -138,7 +147,7 @@ class Exchange:
                 buffer[...] = arrays[list(ranks).index(source)]
             else:
                 requests.append(self.comm.Irecv(_bytes(buffer), source, SWAP_TAG))
-        for rank, array in zip(ranks, arrays, strict=True):
+        for rank, array in self._from_here_on(ranks, arrays):
             if rank != self.comm.rank:
                 requests.append(
                     self.comm.Isend(_bytes(np.ascontiguousarray(array)), rank, SWAP_TAG)

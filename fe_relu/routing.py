@@ -62,9 +62,7 @@ def answers(network: TableHolder, x: npt.NDArray, dtype: np.dtype, ask: Ask) -> 
         with together(network.comm):
             return ask(network.table, x, dtype)
     route, asked = _sent(network.comm, network.grid, network.blocks, x, dtype)
-    found = [ask(network.table, points, dtype) for points in asked]
-    lead = ask(network.table, np.empty((2, 0), dtype), dtype).shape[:-1]
-    return route.back(found, lead, dtype)
+    return route.back(ask(network.table, asked, dtype))
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,13 +72,14 @@ class Route:
     comm: MPI.Comm
     parcels: Parcels
     sources: Sequence[int]
+    numbers: Sequence[int]  # of points that came from each source
 
-    def back(
-        self, found: Sequence[npt.NDArray], lead: tuple[int, ...], dtype: np.dtype
-    ) -> npt.NDArray:
-        """Answers (*lead, n) in the order of this rank's points; `found` are those it gives."""
+    def back(self, found: npt.NDArray) -> npt.NDArray:
+        """Answers (…, n) in the order of this rank's points, from those (…, m) that it found."""
+        lead, dtype = found.shape[:-1], found.dtype
+        answers = np.split(found, np.cumsum(self.numbers)[:-1], axis=-1) if self.numbers else []
         received = self.parcels.like(lead, dtype)
-        exchange_on(self.comm).swap(self.sources, found, self.parcels.ranks, received)
+        exchange_on(self.comm).swap(self.sources, answers, self.parcels.ranks, received)
         return self.parcels.unpack(received) if received else np.empty((*lead, 0), dtype)
 
 
@@ -92,8 +91,7 @@ class Plan:
     """
 
     network: TableHolder
-    dtype: np.dtype
-    located: Sequence[Located]
+    located: Located
     route: Route | None
 
     @staticmethod
@@ -102,10 +100,9 @@ class Plan:
         dtype = agreed_dtype(network.comm, network.dtype, x.dtype)
         if network.blocks is None or network.comm is None:
             with together(network.comm):
-                return Plan(network, dtype, [network.table.locate(x, dtype)], None)
+                return Plan(network, network.table.locate(x, dtype), None)
         route, asked = _sent(network.comm, network.grid, network.blocks, x, dtype)
-        located = [network.table.locate(points, dtype) for points in asked]
-        return Plan(network, dtype, located, route)
+        return Plan(network, network.table.locate(asked, dtype), route)
 
     def __call__(self, network: TableHolder | None = None) -> npt.NDArray:
         """Values at the planned points, shape (n,) or (k, n). Collective.
@@ -122,17 +119,15 @@ class Plan:
         with together(self.network.comm):
             if (network.grid, network.blocks) != (self.network.grid, self.network.blocks):
                 raise ValueError("the plan is for another grid or another layout")
-        found = [network.table.values_at(points) for points in self.located]
-        if self.route is None:
-            values = found[0]
-        else:
-            values = self.route.back(found, (network.dim_out,), self.dtype)
+        values = network.table.values_at(self.located)
+        if self.route is not None:
+            values = self.route.back(values)
         return values[0] if network.dim_out == 1 else values
 
 
 def _sent(
     comm: MPI.Comm, grid: Grid, blocks: Blocks, x: npt.NDArray, dtype: np.dtype
-) -> tuple[Route, list[npt.NDArray]]:
+) -> tuple[Route, npt.NDArray]:
     """Sends points to the ranks that answer them; returns those (2, m) that came to this rank."""
     with together(comm):
         destinations = np.empty(x.shape[1], np.int32)
@@ -148,4 +143,6 @@ def _sent(
     parcels = Parcels.of(destinations, comm.size)
     packed = parcels.pack(x.astype(dtype, copy=False))
     sources, sent = exchange_on(comm).send(parcels.ranks, packed)
-    return Route(comm, parcels, sources), [points.view(dtype).reshape(2, -1) for points in sent]
+    points = [part.view(dtype).reshape(2, -1) for part in sent]
+    asked = np.concatenate([np.empty((2, 0), dtype), *points], axis=1)
+    return Route(comm, parcels, sources, [part.shape[1] for part in points]), asked

@@ -63,3 +63,13 @@ def test_benchmark_prints_its_table(comm, monkeypatch, capsys):
         "explicit",
     ):
         assert words in printed
+
+
+def test_model_of_scaling_prints_and_draws(comm, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(sys, "argv", ["model_scaling", "16", str(tmp_path / "scaling.png")])
+    if comm.rank == 0:  # it simulates ranks, and needs no others
+        runpy.run_path(str(DEMOS / "model_scaling.py"), run_name="__main__")
+        printed = capsys.readouterr().out
+        assert "strong, N = P = 10^8: evaluation" in printed
+        assert "what the routing code takes here" in printed
+        assert (tmp_path / "scaling.png").stat().st_size > 10_000
