@@ -232,10 +232,9 @@ class Traffic:
 
 def owners(grid: Grid, blocks: Blocks, x: np.ndarray) -> np.ndarray:
     """The rank that answers each point, found as `fe_relu.routing` does."""
-    found, frame = np.empty(x.shape[1], np.int32), kernels.lattice_frame(grid, np.float64)
+    frame = kernels.lattice_frame(grid, np.float64)
     first_of_row, ranks = blocks.row_of_cell * blocks.counts[0], np.array(blocks.ranks)
-    kernels.owners(x[0], x[1], frame, blocks.column_of_cell, first_of_row, ranks, found)
-    return found
+    return kernels.owners(x[0], x[1], frame, blocks.column_of_cell, first_of_row, ranks)
 
 
 def asking(setting: Setting, asked: str, rank: int) -> Traffic:

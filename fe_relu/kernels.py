@@ -64,6 +64,18 @@ class Place(NamedTuple):
         return Place(*window.start, *window.shape)
 
 
+def held_bounds(grid: Grid, window: Window) -> tuple[float, float, float, float]:
+    """The lattice coordinates, counted from the ring, that a window answers, first and end of each.
+
+    A window on the border of the grid answers for everything beyond it.
+    """
+    bounds = []
+    for start, cells, total in zip(window.start, window.shape, grid.shape, strict=True):
+        bounds.append(-np.inf if start == 0 and cells else start + 1.0)
+        bounds.append(np.inf if start + cells == total else start + cells + 1.0)
+    return bounds[0], bounds[1], bounds[2], bounds[3]
+
+
 def lattice_frame(grid: Grid, dtype: npt.DTypeLike) -> npt.NDArray:
     """The affine map to lattice coordinates as six numbers of the dtype to compute in."""
     return np.concatenate([grid.origin, grid.inverse.ravel()]).astype(dtype)
@@ -268,8 +280,29 @@ def sort_by_key(keys: Any, size: Any) -> Any:
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
-def owners(x: Any, y: Any, frame: Any, columns: Any, rows: Any, ranks: Any, out: Any) -> Any:
-    """Writes the rank that answers each point into out; counts NaN or infinite coordinates.
+def held(x: Any, y: Any, frame: Any, bounds: Any, out: Any) -> Any:
+    """Writes into out whether a window answers each point; counts NaN or infinite coordinates.
+
+    Args:
+        x: First coordinates, shape (n,), any stride.
+        y: Second coordinates, likewise.
+        frame: As `lattice_frame` returns, of the dtype to compute in.
+        bounds: As `held_bounds` returns.
+        out: Shape (n,), bool.
+    """
+    real = frame.dtype.type
+    first_i, end_i, first_j, end_j = bounds
+    bad = 0
+    for k in range(out.size):
+        bad += _not_finite(x[k], y[k])
+        s, t = _lattice_point(real(x[k]), real(y[k]), frame)
+        out[k] = (s >= first_i) & (s < end_i) & (t >= first_j) & (t < end_j)
+    return bad
+
+
+@njit(cache=True, error_model="numpy", nogil=True)
+def owners(x: Any, y: Any, frame: Any, columns: Any, rows: Any, ranks: Any) -> Any:
+    """The rank that answers each point, shape (n,), int32.
 
     Args:
         x: First coordinates, shape (n,), any stride.
@@ -278,15 +311,19 @@ def owners(x: Any, y: Any, frame: Any, columns: Any, rows: Any, ranks: Any, out:
         columns: Block column of each column of cells, shape (nx,).
         rows: Block row of each row of cells, shape (ny,), times the number of block columns.
         ranks: Rank of each block.
-        out: Shape (n,), int32.
     """
     real = frame.dtype.type
-    nx, ny = columns.size, rows.size
-    bad = 0
-    for k in range(x.size):
-        bad += _not_finite(x[k], y[k])
-        s, t = _lattice_point(real(x[k]), real(y[k]), frame)
-        i = min(np.int64(_kept(s, 1, nx + 1, real)), nx) - 1
-        j = min(np.int64(_kept(t, 1, ny + 1, real)), ny) - 1
+    out = np.empty(x.size, np.int32)
+    for k in range(out.size):
+        i, j = _nearest_cell(real(x[k]), real(y[k]), frame, columns.size, rows.size)
         out[k] = ranks[rows[j] + columns[i]]
-    return bad
+    return out
+
+
+@njit(cache=True, error_model="numpy")
+def _nearest_cell(x: Any, y: Any, frame: Any, nx: Any, ny: Any) -> Any:
+    real = frame.dtype.type
+    s, t = _lattice_point(x, y, frame)
+    i = min(np.int64(_kept(s, 1, nx + 1, real)), nx) - 1
+    j = min(np.int64(_kept(t, 1, ny + 1, real)), ny) - 1
+    return i, j

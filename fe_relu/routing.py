@@ -62,7 +62,7 @@ def answers(network: TableHolder, x: npt.NDArray, dtype: np.dtype, ask: Ask) -> 
         with together(network.comm):
             return ask(network.table, x, dtype)
     route, asked = _sent(network.comm, network.grid, network.blocks, x, dtype)
-    return route.back(ask(network.table, asked, dtype))
+    return route.completed(ask(network.table, x, dtype), ask(network.table, asked, dtype))
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,17 +70,23 @@ class Route:
     """The way back of the answers to points that were sent out."""
 
     comm: MPI.Comm
+    away: npt.NDArray[np.int64]  # positions of the points that were sent
     parcels: Parcels
     sources: Sequence[int]
     numbers: Sequence[int]  # of points that came from each source
 
-    def back(self, found: npt.NDArray) -> npt.NDArray:
-        """Answers (…, n) in the order of this rank's points, from those (…, m) that it found."""
-        lead, dtype = found.shape[:-1], found.dtype
+    def completed(self, own: npt.NDArray, found: npt.NDArray) -> npt.NDArray:
+        """All answers (…, n), from this rank's to its own points and those (…, m) it has found.
+
+        This rank's table has answered all of its own points, for that is faster than sorting out
+        which; what it says of points that were sent means nothing and is replaced.
+        """
         answers = np.split(found, np.cumsum(self.numbers)[:-1], axis=-1) if self.numbers else []
-        received = self.parcels.like(lead, dtype)
+        received = self.parcels.like(found.shape[:-1], found.dtype)
         exchange_on(self.comm).swap(self.sources, answers, self.parcels.ranks, received)
-        return self.parcels.unpack(received) if received else np.empty((*lead, 0), dtype)
+        if received:
+            own[..., self.away] = self.parcels.unpack(received)
+        return own
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,8 +97,9 @@ class Plan:
     """
 
     network: TableHolder
-    located: Located
-    route: Route | None
+    own: Located
+    asked: Located | None = None
+    route: Route | None = None
 
     @staticmethod
     def of(network: TableHolder, x: npt.NDArray) -> Plan:
@@ -100,9 +107,10 @@ class Plan:
         dtype = agreed_dtype(network.comm, network.dtype, x.dtype)
         if network.blocks is None or network.comm is None:
             with together(network.comm):
-                return Plan(network, network.table.locate(x, dtype), None)
+                return Plan(network, network.table.locate(x, dtype))
         route, asked = _sent(network.comm, network.grid, network.blocks, x, dtype)
-        return Plan(network, network.table.locate(asked, dtype), route)
+        table = network.table
+        return Plan(network, table.locate(x, dtype), table.locate(asked, dtype), route)
 
     def __call__(self, network: TableHolder | None = None) -> npt.NDArray:
         """Values at the planned points, shape (n,) or (k, n). Collective.
@@ -119,9 +127,9 @@ class Plan:
         with together(self.network.comm):
             if (network.grid, network.blocks) != (self.network.grid, self.network.blocks):
                 raise ValueError("the plan is for another grid or another layout")
-        values = network.table.values_at(self.located)
-        if self.route is not None:
-            values = self.route.back(values)
+        values = network.table.values_at(self.own)
+        if self.route is not None and self.asked is not None:
+            values = self.route.completed(values, network.table.values_at(self.asked))
         return values[0] if network.dim_out == 1 else values
 
 
@@ -129,20 +137,25 @@ def _sent(
     comm: MPI.Comm, grid: Grid, blocks: Blocks, x: npt.NDArray, dtype: np.dtype
 ) -> tuple[Route, npt.NDArray]:
     """Sends points to the ranks that answer them; returns those (2, m) that came to this rank."""
+    frame = kernels.lattice_frame(grid, dtype)
     with together(comm):
-        destinations = np.empty(x.shape[1], np.int32)
-        frame, first_of_row = (
-            kernels.lattice_frame(grid, dtype),
-            blocks.row_of_cell * blocks.counts[0],
-        )
-        ranks = np.array(blocks.ranks)
-        if kernels.owners(
-            x[0], x[1], frame, blocks.column_of_cell, first_of_row, ranks, destinations
-        ):
+        held = np.empty(x.shape[1], np.bool_)
+        bounds = kernels.held_bounds(grid, blocks.window(comm.rank))
+        if kernels.held(x[0], x[1], frame, bounds, held):
             require_finite(x)
+    away = np.flatnonzero(~held)
+    travelling = x[:, away].astype(dtype, copy=False)
+    first_of_row = blocks.row_of_cell * blocks.counts[0]
+    destinations = kernels.owners(
+        travelling[0],
+        travelling[1],
+        frame,
+        blocks.column_of_cell,
+        first_of_row,
+        np.array(blocks.ranks),
+    )
     parcels = Parcels.of(destinations, comm.size)
-    packed = parcels.pack(x.astype(dtype, copy=False))
-    sources, sent = exchange_on(comm).send(parcels.ranks, packed)
+    sources, sent = exchange_on(comm).send(parcels.ranks, parcels.pack(travelling))
     points = [part.view(dtype).reshape(2, -1) for part in sent]
     asked = np.concatenate([np.empty((2, 0), dtype), *points], axis=1)
-    return Route(comm, parcels, sources, [part.shape[1] for part in points]), asked
+    return Route(comm, away, parcels, sources, [part.shape[1] for part in points]), asked
