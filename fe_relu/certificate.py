@@ -38,8 +38,8 @@ class Certificate:
     """Bounds of sup |network − function| over the function's mesh and all components.
 
     Attributes:
-        exact: upper is 0 up to roundoff: at most `EXACT_FACTOR` times the accumulated roundoff of
-            one evaluation.
+        exact: The difference is 0 up to roundoff: in each cell and component, the upper bound is at
+            most `EXACT_FACTOR` times the accumulated roundoff of evaluation there, and lower is 0.
         lower: Some point has a difference of at least this.
         upper: No point has a larger difference, roundoff of both evaluations included. Infinite
             where nothing can be proven.
@@ -75,22 +75,28 @@ class Triangles:
 
 @dataclass(frozen=True)
 class Bounds:
-    """What one rank finds: bounds of the difference, and the roundoff they include."""
+    """What is found on some cells: bounds of the difference, and whether it is roundoff only."""
 
     lower: float = 0.0
     upper: float = 0.0
-    roundoff: float = 0.0
+    exact: bool = True
+
+    @staticmethod
+    def of(lower: npt.ArrayLike, upper: npt.ArrayLike, roundoff: npt.ArrayLike) -> Bounds:
+        """From bounds, and the roundoff that they include, of each cell and component."""
+        lowest = max(0.0, float(np.max(lower, initial=0)))
+        small = np.asarray(upper) <= EXACT_FACTOR * np.asarray(roundoff)
+        return Bounds(lowest, float(np.max(upper, initial=0)), lowest == 0 and bool(small.all()))
 
     def join(self, other: Bounds) -> Bounds:
         return Bounds(
             max(self.lower, other.lower),
             max(self.upper, other.upper),
-            max(self.roundoff, other.roundoff),
+            self.exact and other.exact,
         )
 
     def certificate(self) -> Certificate:
-        exact = self.upper <= EXACT_FACTOR * self.roundoff
-        return Certificate(exact, self.lower, self.upper)
+        return Certificate(self.exact, self.lower, self.upper)
 
 
 @singledispatch
@@ -100,7 +106,7 @@ def difference(network: Callable, triangles: Triangles) -> Bounds:
     cell, sample = (a.ravel() for a in np.meshgrid(every, np.arange(len(SAMPLES))))
     x, values = triangles.at(cell, SAMPLES[sample].T)
     # One call: the network may be collective, and ranks have different numbers of cells.
-    return Bounds(float(np.abs(network(x) - values).max(initial=0)), np.inf)
+    return Bounds(float(np.abs(network(x) - values).max(initial=0)), np.inf, False)
 
 
 @difference.register
@@ -117,7 +123,7 @@ def _(network: P1Network, triangles: Triangles) -> Bounds:
         x, values = triangles.at(cells[cell], weights)
         most = max(most, float(np.abs(network(x) - values).max(initial=0)))
     roundoff = _p1_roundoff(network, triangles)
-    return Bounds(max(0.0, most - roundoff), most + roundoff, roundoff)
+    return Bounds.of(most - roundoff, most + roundoff, roundoff)
 
 
 def copied_bounds(
@@ -131,10 +137,9 @@ def copied_bounds(
     rounding = np.abs(triangles.values - nodal).max(initial=0)
     places = network.grid.lattice_positions(vertices)
     shifts = np.abs(network.grid.to_lattice(triangles.points) - places).sum(axis=0)
-    shifted = 4 * network.size * shifts.max(initial=0)
+    shifted = 4 * shifts.max(initial=0) * network.size
     roundoff = _p1_roundoff(network, triangles)
-    lower = max(0.0, float(rounding - shifted - roundoff))
-    return Bounds(lower, float(rounding + shifted + roundoff), roundoff)
+    return Bounds.of(rounding - shifted - roundoff, rounding + shifted + roundoff, roundoff)
 
 
 def _p1_roundoff(network: P1Network, triangles: Triangles) -> float:
@@ -245,11 +250,7 @@ class _Patch:
         apart = np.abs(self.values - function)
         at_corners = (apart + roundoff)[:, :3].max(axis=1)
         deviation = np.maximum(-self.low, self.high)
-        return Bounds(
-            float((apart - roundoff).max(initial=0)),
-            float((deviation + at_corners).max(initial=0)),
-            float(roundoff.max(initial=0)),
-        )
+        return Bounds.of(apart - roundoff, deviation + at_corners, roundoff.max(axis=1))
 
 
 def _reach_over_height(corners: npt.NDArray) -> npt.NDArray:

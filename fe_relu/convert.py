@@ -15,7 +15,7 @@ from fe_relu.grid import Grid
 from fe_relu.meshes import LocatedMesh, NotStructuredError, locate_mesh
 from fe_relu.nodal import GridValues
 from fe_relu.p1 import P1Network
-from fe_relu.parallel import together
+from fe_relu.parallel import require_alike, same_ranks, together
 from fe_relu.redistribute import aligned_blocks
 from fe_relu.spaces import (
     Network,
@@ -100,16 +100,25 @@ def function_from_network(
 
     Raises:
         UnsupportedFunctionError: V is not P1 on plane triangles.
+        TypeError: V is no function space, or ranks pass different kinds of network.
         ValueError: rtol is not in [0, 0.1], the network has another number of outputs than V, or
             it gives NaN.
     """
     from dolfinx import fem
 
-    comm = V.mesh.comm
+    is_space = isinstance(V, fem.FunctionSpace)
+    comm: Any = V.mesh.comm if is_space else getattr(network, "comm", None)
     with together(comm):
+        if not is_space:
+            raise TypeError(f"expected a dolfinx.fem.FunctionSpace, not {type(V).__name__}")
         require_p1(V)
         require_plane_triangles(V.mesh)
         require_outputs(network, V)
+        if isinstance(network, P1Network) and not same_ranks(network.comm, comm):
+            raise ValueError(
+                "the network and V are on different ranks; network.gather() is of each rank alone"
+            )
+    require_alike(comm, type(network).__name__, "kinds of network")
     dtype = V.mesh.geometry.x.dtype
     if isinstance(network, P1Network) and (located := _located_on(network.grid, V.mesh, rtol)):
         vertices = located.vertex_of_node
@@ -118,7 +127,12 @@ def function_from_network(
         own = copied_bounds(network, triangles, vertices, nodal)
     else:
         nodal = _evaluated_at_nodes(network, V)
-        own = difference(network, _triangles(V.mesh, nodal.astype(dtype)))
+        triangles = _triangles(V.mesh, nodal.astype(dtype))
+        if isinstance(network, P1Network):
+            own = difference(network, triangles)
+        else:
+            with together(comm):
+                own = difference(network, triangles)
     u = fem.Function(V, dtype=dtype)
     u.x.array.reshape(-1, V.dofmap.index_map_bs)[dof_of_node(V)] = nodal.T
     return u, _joined(comm, own).certificate()

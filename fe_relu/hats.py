@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -48,7 +47,6 @@ STARS: dict[str, tuple[Star, Star, Star | None]] = {
 DIRECTIONS = _AXES + _DIAGONALS
 
 
-@lru_cache(maxsize=2)
 def hidden_layers(grid: Grid, dtype: np.dtype) -> tuple[Affine, Affine]:
     """The two layers whose activations at x are the hat functions of all vertices at x.
 

@@ -18,6 +18,8 @@ where the window has nx by ny cells.
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -81,7 +83,21 @@ def lattice_frame(grid: Grid, dtype: npt.DTypeLike) -> npt.NDArray:
     return np.concatenate([grid.origin, grid.inverse.ravel()]).astype(dtype)
 
 
-@njit(cache=True, error_model="numpy")
+def _compiled(function: Callable) -> Callable:
+    """Compiles a function when it is first called, and keeps the result on disk."""
+    try:
+        return njit(cache=True, error_model="numpy", nogil=True)(function)
+    except RuntimeError:  # nowhere to write: no home, a read-only installation
+        warnings.warn(
+            "found no folder for compiled code, so it is compiled anew in every process; "
+            "NUMBA_CACHE_DIR names one",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return njit(error_model="numpy", nogil=True)(function)
+
+
+@_compiled
 def _lattice_point(x: Any, y: Any, frame: Any) -> Any:
     """Lattice coordinates counted from the ring of the whole grid."""
     real = frame.dtype.type
@@ -90,7 +106,7 @@ def _lattice_point(x: Any, y: Any, frame: Any) -> Any:
     return s, t
 
 
-@njit(cache=True, error_model="numpy")
+@_compiled
 def _kept(s: Any, first: Any, last: Any, real: Any) -> Any:
     """S cut off at both ends of a table, beyond which the network is zero for good.
 
@@ -100,12 +116,12 @@ def _kept(s: Any, first: Any, last: Any, real: Any) -> Any:
     return min(s, real(last))
 
 
-@njit(cache=True, error_model="numpy")
+@_compiled
 def _not_finite(x: Any, y: Any) -> Any:
     return np.int64(x - x != 0) + np.int64(y - y != 0)
 
 
-@njit(cache=True, error_model="numpy")
+@_compiled
 def _locate_halved(
     x: Any, y: Any, frame: Any, place: Any, cut: Any,
     first: Any, middle: Any, last: Any, high: Any, low: Any,
@@ -138,7 +154,7 @@ def _locate_halved(
     return bad
 
 
-@njit(cache=True, error_model="numpy")
+@_compiled
 def _locate_crossed(
     x: Any, y: Any, frame: Any, place: Any, cut: Any,
     first: Any, middle: Any, last: Any, high: Any, low: Any,
@@ -168,7 +184,7 @@ def _locate_crossed(
     return bad
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
+@_compiled
 def locate(
     x: Any, y: Any, frame: Any, place: Any, cut: Any,
     first: Any, middle: Any, last: Any, high: Any, low: Any,
@@ -192,7 +208,7 @@ def locate(
     return _locate_halved(x, y, frame, place, cut, first, middle, last, high, low)
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
+@_compiled
 def combine(first: Any, middle: Any, last: Any, high: Any, low: Any, table: Any, out: Any) -> None:
     """Writes the values at located points, of one component, into out, shape (n,)."""
     for k in range(out.size):
@@ -201,7 +217,7 @@ def combine(first: Any, middle: Any, last: Any, high: Any, low: Any, table: Any,
         out[k] = start + high[k] * (value - start) + low[k] * (table[np.uint64(last[k])] - value)
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
+@_compiled
 def evaluate(x: Any, y: Any, frame: Any, place: Any, cut: Any, table: Any, out: Any) -> Any:
     """Writes the network's values at the points (x, y) into out, shape (k, n).
 
@@ -222,7 +238,7 @@ def evaluate(x: Any, y: Any, frame: Any, place: Any, cut: Any, table: Any, out: 
     return bad
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
+@_compiled
 def gradient(x: Any, y: Any, frame: Any, place: Any, cut: Any, table: Any, out: Any) -> Any:
     """Writes the gradient at the points (x, y) into out, shape (k, 2, n).
 
@@ -257,14 +273,14 @@ def gradient(x: Any, y: Any, frame: Any, place: Any, cut: Any, table: Any, out: 
     return bad
 
 
-@njit(cache=True, error_model="numpy")
+@_compiled
 def _lattice_place(entry: Any, width: Any, centres: Any) -> Any:
     if entry < centres:
         return float(entry % width), float(entry // width)
     return (entry - centres) % (width - 1) + 0.5, (entry - centres) // (width - 1) + 0.5
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
+@_compiled
 def sort_by_key(keys: Any, size: Any) -> Any:
     """How often each key 0 … size − 1 occurs, and the stable order that sorts the keys."""
     counts = np.zeros(size, np.int64)
@@ -279,7 +295,7 @@ def sort_by_key(keys: Any, size: Any) -> Any:
     return counts, order
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
+@_compiled
 def held(x: Any, y: Any, frame: Any, bounds: Any, out: Any) -> Any:
     """Writes into out whether a window answers each point; counts NaN or infinite coordinates.
 
@@ -300,7 +316,7 @@ def held(x: Any, y: Any, frame: Any, bounds: Any, out: Any) -> Any:
     return bad
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
+@_compiled
 def owners(x: Any, y: Any, frame: Any, columns: Any, rows: Any, ranks: Any) -> Any:
     """The rank that answers each point, shape (n,), int32.
 
@@ -320,7 +336,7 @@ def owners(x: Any, y: Any, frame: Any, columns: Any, rows: Any, ranks: Any) -> A
     return out
 
 
-@njit(cache=True, error_model="numpy")
+@_compiled
 def _nearest_cell(x: Any, y: Any, frame: Any, nx: Any, ny: Any) -> Any:
     real = frame.dtype.type
     s, t = _lattice_point(x, y, frame)

@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from fe_relu.grid import Grid
-from fe_relu.mesh_cells import MeshCells
+from fe_relu.mesh_cells import MeshCells, NotStructuredError
 
 #: Steps between corners may differ by this fraction from those that a single cell suggests.
-ROUGH = 0.05
+ROUGH = 0.25
 
 
 def reference_cell(cells: MeshCells) -> npt.NDArray:
@@ -24,7 +24,10 @@ def reference_cell(cells: MeshCells) -> npt.NDArray:
         areas = np.abs(cross(b - a, c - a))
         middle = np.argpartition(areas, areas.size // 2)[areas.size // 2]
         own = cells.points[:, cells.corners[:, middle]]
-    return next(cell for cell in cells.comm.allgather(own) if cell is not None)
+    found = [cell for cell in cells.comm.allgather(own) if cell is not None]
+    if not found:
+        raise NotStructuredError("0 cells: the mesh is empty")
+    return found[0]
 
 
 @dataclass(frozen=True)
@@ -66,12 +69,13 @@ def fitted_grid(cells: MeshCells, candidate: Candidate) -> Grid | None:
     """Origin and axes from the corners, if they are where nx by ny steps of the candidate lead."""
     corners = _extreme_points(cells, candidate.axes)
     origin, right, up, far = corners
+    rated = []
     for nx, ny in _shapes(cells, candidate.crossed):
         axes = np.column_stack([(right - origin) / nx, (up - origin) / ny])
         closes = np.linalg.solve(candidate.axes, np.column_stack([axes, far - right - up + origin]))
-        if np.abs(closes - np.eye(2, 3)).max() < ROUGH:
-            return _oriented(corners, (nx, ny), candidate.crossed)
-    return None
+        rated.append((float(np.abs(closes - np.eye(2, 3)).max()), (nx, ny)))
+    off, shape = min(rated, default=(np.inf, (0, 0)))
+    return _oriented(corners, shape, candidate.crossed) if off < ROUGH else None
 
 
 def _extreme_points(cells: MeshCells, axes: npt.NDArray) -> list[npt.NDArray]:
@@ -90,7 +94,7 @@ def _extreme_points(cells: MeshCells, axes: npt.NDArray) -> list[npt.NDArray]:
     return [np.array(max(found)[1]) for found in zip(*per_rank, strict=True)]
 
 
-def _oriented(corners: list[npt.NDArray], shape: tuple[int, int], crossed: bool) -> Grid:
+def _oriented(corners: list[npt.NDArray], shape: tuple[int, int], crossed: bool) -> Grid | None:
     """The grid with its axes labelled by direction, not by the cell that suggested them."""
     c00, c10, c01, c11 = corners
     lattice = np.array([[c00, c01], [c10, c11]])  # lattice[a, b]: corner a along x, b along y
@@ -110,7 +114,10 @@ def _oriented(corners: list[npt.NDArray], shape: tuple[int, int], crossed: bool)
     axes = np.column_stack(
         [(lattice[1, 0] - origin) / shape[0], (lattice[0, 1] - origin) / shape[1]]
     )
-    return Grid(origin, axes, shape, "crossed" if crossed else "right")
+    try:
+        return Grid(origin, axes, shape, "crossed" if crossed else "right")
+    except ValueError:  # too flat or too large to be told from a line
+        return None
 
 
 def cross(a: npt.NDArray, b: npt.NDArray) -> npt.NDArray:

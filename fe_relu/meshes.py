@@ -117,7 +117,11 @@ def _explanation(cells: MeshCells, reference: npt.NDArray, rtol: float) -> NotSt
     candidates = candidate_lattices(reference)
     if not candidates:
         return NotStructuredError(f"at least one of {total} cells has no area; {needs}")
-    fewest, best = min((_misfits(cells, c, rtol), k) for k, c in enumerate(candidates))
+    found = [(_misfits(cells, c, rtol), k) for k, c in enumerate(candidates)]
+    fewest = min(misfits for misfits, _ in found)
+    equal = [k for misfits, k in found if misfits == fewest]
+    # Where all cells fit several lattices, the one that they fill best.
+    best = equal[0] if fewest else min(equal, key=lambda k: abs(_missing(cells, candidates[k])))
     candidate = candidates[best]
     steps = " x ".join(f"{h:g}" for h in np.linalg.norm(candidate.axes, axis=0))
     part = "quarters" if candidate.crossed else "halves"
@@ -127,11 +131,11 @@ def _explanation(cells: MeshCells, reference: npt.NDArray, rtol: float) -> NotSt
             f"graded, unstructured or disturbed by more than {rtol:g} of a step); {needs}"
         )
     nx, ny = _box(cells, candidate)
-    expected = (4 if candidate.crossed else 2) * nx * ny
-    if expected != total:
+    missing = _missing(cells, candidate)
+    if missing != 0:
         return NotStructuredError(
             f"{total} cells are {part} of a {steps} parallelogram, but the {nx} x {ny} grid around "
-            f"them has {expected}: {abs(expected - total)} are missing or doubled (holes, or an "
+            f"them has {total + missing}: {abs(missing)} are missing or doubled (holes, or an "
             f"outline that is no parallelogram); {needs}"
         )
     return NotStructuredError(
@@ -154,6 +158,12 @@ def _misfits(cells: MeshCells, candidate: Candidate, rtol: float) -> int:
     area = np.abs(cross(near[0], near[1]))
     fits &= (same & (area == 2)) if candidate.crossed else (whole & (area == 4))
     return cells.sum(np.count_nonzero(~fits))
+
+
+def _missing(cells: MeshCells, candidate: Candidate) -> int:
+    """By how many cells the grid around all nodes is larger than the mesh."""
+    nx, ny = _box(cells, candidate)
+    return (4 if candidate.crossed else 2) * nx * ny - cells.num_cells
 
 
 def _box(cells: MeshCells, candidate: Candidate) -> tuple[int, int]:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from fe_relu.blocks import Blocks
 from fe_relu.meshes import LocatedMesh
-from fe_relu.parallel import gather_columns, together
+from fe_relu.parallel import gather_columns, require_alike, together
 from fe_relu.redistribute import Redistribution
 from fe_relu.spaces import dof_of_node, require_p1, require_real, space_of
 
@@ -50,6 +50,7 @@ class GridValues:
                     f"{self.V.value_shape}"
                 )
             require_real(u)
+        require_alike(self.V.mesh.comm, same_space, "function spaces")
         source = self if same_space else GridValues(here, self.located, self.blocks)
         return source._moved(u)
 

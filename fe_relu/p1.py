@@ -17,7 +17,7 @@ from fe_relu.network import Affine, ReLUNetwork
 from fe_relu.parallel import gather_columns, largest, together
 from fe_relu.points import real_points, require_finite
 from fe_relu.redistribute import fetch
-from fe_relu.routing import Ask, Plan, agreed_dtype, answers
+from fe_relu.routing import Ask, Plan, answers
 from fe_relu.tables import Table
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ class P1Network:
 
         Returns:
             Shape (n,) if there is one output, else (k, n); of the wider dtype of the values and of
-            the points, on whichever rank.
+            this rank's points.
 
         Raises:
             ValueError: x has another shape, a NaN or infinite coordinate, or (outside="raise") a
@@ -171,7 +171,7 @@ class P1Network:
         with together(self.comm):
             x = real_points(x, 2)
             masked = _outside_mask(self.grid, x, outside)
-        found = answers(self, x, agreed_dtype(self.comm, self.dtype, x.dtype), ask)
+        found = answers(self, x, ask)
         if masked is not None:
             found[..., masked] = np.nan
         return found

@@ -46,7 +46,7 @@ def _first_error(comm: MPI.Comm, error: Exception | None) -> Exception | None:
     first = comm.allreduce(comm.size if error is None else comm.rank, op=MPI.MIN)
     if first == comm.size:
         return None
-    told = None if error is None else (_plain_type(error), str(error))
+    told = None if error is None else (_plain_type(error), _message(error))
     kind, message = comm.bcast(told, root=first)
     return error if comm.rank == first else kind(f"on rank {first}: {message}")
 
@@ -58,6 +58,31 @@ def _plain_type(error: Exception) -> type[Exception]:
     except Exception:
         return RuntimeError
     return type(error)
+
+
+def _message(error: Exception) -> str:
+    try:
+        return str(error)
+    except Exception:
+        return f"{type(error).__name__}, which has no message"
+
+
+def same_ranks(one: MPI.Comm | None, other: MPI.Comm) -> bool:
+    """Whether two communicators are of the same ranks in the same order; None is of any rank."""
+    from mpi4py import MPI
+
+    return one is None or MPI.Comm.Compare(one, other) in (MPI.IDENT, MPI.CONGRUENT)
+
+
+def require_alike(comm: MPI.Comm, fact: object, what: str) -> None:
+    """Raises on every rank if ranks do not agree on a fact that decides what they do next.
+
+    Raises:
+        TypeError: They do not; `what` names the facts.
+    """
+    facts = comm.allgather(fact) if comm.size > 1 else [fact]
+    if any(found != facts[0] for found in facts):
+        raise TypeError(f"ranks pass different {what}: {sorted({str(found) for found in facts})}")
 
 
 def largest(comm: MPI.Comm, number: float) -> float:

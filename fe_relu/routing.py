@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from fe_relu import kernels
 from fe_relu.exchange import Parcels, exchange_on
-from fe_relu.parallel import largest, together
+from fe_relu.parallel import together
 from fe_relu.points import require_finite
 from fe_relu.tables import Located, Table
 
@@ -45,24 +45,30 @@ class TableHolder(Protocol):
     def newest(self) -> Sequence[TableHolder]: ...
 
 
-def agreed_dtype(comm: MPI.Comm | None, values: np.dtype, points: np.dtype) -> np.dtype:
-    """The dtype to compute in: the wider of the values' and of any rank's points'. Collective."""
-    dtype = np.result_type(values, points)
-    if comm is None or comm.size == 1 or values == np.float64:
-        return dtype
-    return np.dtype(np.float64 if largest(comm, dtype.itemsize) > 4 else np.float32)
-
-
-def answers(network: TableHolder, x: npt.NDArray, dtype: np.dtype, ask: Ask) -> npt.NDArray:
+def answers(network: TableHolder, x: npt.NDArray, ask: Ask) -> npt.NDArray:
     """What the points (2, n) ask, shape (…, n). Collective.
 
-    Points that another rank's window answers travel there, each rank's in one message, and back.
+    Computed in the wider dtype of the values and of this rank's points. Points that another rank's
+    window answers travel there, each rank's in one message, and back.
     """
+    dtype = np.result_type(network.dtype, x.dtype)
     if network.blocks is None or network.comm is None:
         with together(network.comm):
             return ask(network.table, x, dtype)
-    route, asked = _sent(network.comm, network.grid, network.blocks, x, dtype)
-    return route.completed(ask(network.table, x, dtype), ask(network.table, asked, dtype))
+    found = {}
+    for turn in _turns(network.comm, network.dtype, dtype):
+        here = x if turn == dtype else x[:, :0]
+        route, asked = _sent(network.comm, network.grid, network.blocks, here, turn)
+        own, others = ask(network.table, here, turn), ask(network.table, asked, turn)
+        found[turn] = route.completed(own, others)
+    return found[dtype]
+
+
+def _turns(comm: MPI.Comm, values: np.dtype, dtype: np.dtype) -> list[np.dtype]:
+    """The dtypes that ranks compute in, in an order that all know: one message has one dtype."""
+    if values == np.float64:
+        return [dtype]
+    return sorted(set(comm.allgather(dtype)), key=lambda found: found.itemsize)
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,19 +104,22 @@ class Plan:
 
     network: TableHolder
     own: Located
-    asked: Located | None = None
-    route: Route | None = None
+    routes: Sequence[tuple[Route, Located]] = ()  # and the points that came to this rank
 
     @staticmethod
     def of(network: TableHolder, x: npt.NDArray) -> Plan:
         """Collective; x has shape (2, n)."""
-        dtype = agreed_dtype(network.comm, network.dtype, x.dtype)
+        dtype = np.result_type(network.dtype, x.dtype)
+        with together(network.comm):
+            own = network.table.locate(x, dtype)
         if network.blocks is None or network.comm is None:
-            with together(network.comm):
-                return Plan(network, network.table.locate(x, dtype))
-        route, asked = _sent(network.comm, network.grid, network.blocks, x, dtype)
-        table = network.table
-        return Plan(network, table.locate(x, dtype), table.locate(asked, dtype), route)
+            return Plan(network, own)
+        routes = []
+        for turn in _turns(network.comm, network.dtype, dtype):
+            here = x if turn == dtype else x[:, :0]
+            route, asked = _sent(network.comm, network.grid, network.blocks, here, turn)
+            routes.append((route, network.table.locate(asked, turn)))
+        return Plan(network, own, routes)
 
     def __call__(self, network: TableHolder | None = None) -> npt.NDArray:
         """Values at the planned points, shape (n,) or (k, n). Collective.
@@ -128,8 +137,8 @@ class Plan:
             if (network.grid, network.blocks) != (self.network.grid, self.network.blocks):
                 raise ValueError("the plan is for another grid or another layout")
         values = network.table.values_at(self.own)
-        if self.route is not None and self.asked is not None:
-            values = self.route.completed(values, network.table.values_at(self.asked))
+        for route, asked in self.routes:
+            values = route.completed(values, network.table.values_at(asked))
         return values[0] if network.dim_out == 1 else values
 
 

@@ -187,6 +187,29 @@ def test_a_collective_callable_may_be_certified(comm, rng):
     assert certificate.upper == np.inf
 
 
+def test_a_large_roundoff_elsewhere_hides_no_error(comm):
+    """Exactness is judged in each cell and component; a proven error is never exact."""
+    V = fem.functionspace(rectangle(comm, "right", (8, 8)), ("P", 1, (2,)))
+    bent = ReLUNetwork((Affine([[1.0, 0.0]], [-0.3]), Affine([[1.0]], [0.0])))
+    big = ReLUNetwork((Affine([[1e13, 1.0]], [1.0]),))
+    _, certificate = function_from_network(concatenate([bent, big]), V)
+    assert certificate.lower > 0
+    assert not certificate.exact
+
+
+def test_a_callable_that_fails_on_one_rank_at_the_samples_raises_on_all(comm):
+    calls = []
+
+    def network(x):
+        calls.append(x.shape)
+        if len(calls) == 2 and comm.rank == comm.size - 1:
+            raise KeyError("late")
+        return x[0]
+
+    with pytest.raises(KeyError, match="late"):
+        function_from_network(network, fem.functionspace(rectangle(comm), ("P", 1)))
+
+
 def test_nothing_is_proven_of_a_plain_callable(comm, rng):
     V = fem.functionspace(rectangle(comm), ("P", 1))
     certificate, seen = certified(lambda x: np.sin(9 * x[0]), V, rng)

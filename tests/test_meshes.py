@@ -151,7 +151,20 @@ def intervals(comm):
     return mesh.create_unit_interval(comm, 5)
 
 
+def crossed_without_a_cell(comm):
+    msh = rectangle(comm, "crossed", (5, 4), "unit")
+    middle = mesh.compute_midpoints(msh, 2, np.arange(msh.topology.index_map(2).size_local))
+    keep = np.flatnonzero(np.abs(middle[:, :2] - [0.5, 0.53]).max(axis=1) > 0.07)
+    return mesh.create_submesh(msh, 2, keep.astype(np.int32))[0]
+
+
+def empty(comm):
+    return mesh.create_submesh(rectangle(comm), 2, np.empty(0, np.int32))[0]
+
+
 NOT_STRUCTURED = {
+    crossed_without_a_cell: "the (5 x 4|4 x 5) grid around them has 80: 1 are missing",
+    empty: "0 cells: the mesh is empty",
     disturbed: r"6 of 72 cells are not halves of a 0\.16\d* x 0\.16\d* parallelogram",
     graded: r"\d+ of 72 cells are not halves of a .* graded",
     with_hole: r"64 cells are halves .* the 6 x 6 grid around them has 72: 8 are missing .*holes",

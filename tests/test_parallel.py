@@ -125,6 +125,28 @@ def test_errors_of_a_local_class_are_told_all_the_same(comm):
         fail_on_first_rank()
 
 
+def test_ranks_that_disagree_on_what_they_convert_raise(comm, network):
+    V = network.source.V
+    others = fem.functionspace(V.mesh, ("P", 1))
+    functions = [fem.Function(V), fem.Function(others)]
+    explicit = network.gather().explicit()
+    if comm.size > 1:
+        with pytest.raises(TypeError, match="ranks pass different function spaces"):
+            network.update(functions[comm.rank % 2])
+        with pytest.raises(TypeError, match="ranks pass different kinds of network"):
+            function_from_network(network if comm.rank == 0 else explicit, V)
+    with pytest.raises(TypeError, match="not NoneType"):
+        function_from_network(network, V if comm.rank < comm.size - 1 else None)
+
+
+def test_a_network_of_other_ranks_is_refused(comm, network):
+    V = fem.functionspace(rectangle(MPI.COMM_SELF), ("P", 1))
+    if comm.size > 1:
+        with pytest.raises(ValueError, match="on different ranks"):
+            function_from_network(network, V)
+    assert function_from_network(network.gather(), V)[1].lower >= 0
+
+
 def test_columns_are_gathered_in_rank_order(comm):
     local = np.array([[1.0, 2.0], [3.0, 4.0]])[:, : comm.rank % 3] + 10 * comm.rank
     expected = [np.array([[1.0, 2.0], [3.0, 4.0]])[:, : r % 3] + 10 * r for r in range(comm.size)]
