@@ -98,12 +98,16 @@ def _compiled(function: Callable) -> Callable:
 
 
 @_compiled
-def _lattice_point(x: Any, y: Any, frame: Any) -> Any:
+def _unpacked(frame: Any) -> Any:
+    """The frame's numbers and 1 as scalars, which no store of a loop can change."""
+    return frame[0], frame[1], frame[2], frame[3], frame[4], frame[5], frame.dtype.type(1)
+
+
+@_compiled
+def _lattice_point(x: Any, y: Any, unpacked: Any) -> Any:
     """Lattice coordinates counted from the ring of the whole grid."""
-    real = frame.dtype.type
-    s = frame[2] * (x - frame[0]) + frame[3] * (y - frame[1]) + real(1)
-    t = frame[4] * (x - frame[0]) + frame[5] * (y - frame[1]) + real(1)
-    return s, t
+    x0, y0, m00, m01, m10, m11, one = unpacked
+    return m00 * (x - x0) + m01 * (y - y0) + one, m10 * (x - x0) + m11 * (y - y0) + one
 
 
 @_compiled
@@ -131,13 +135,14 @@ def _locate_halved(
     Seen so, the triangle is 00, 10, 11 (below the diagonal) or 00, 01, 11.
     """
     real = frame.dtype.type
+    unpacked = _unpacked(frame)
     i0, j0 = place.i0, place.j0
     i1, j1 = i0 + place.nx + 2, j0 + place.ny + 2
     width = place.nx + 3
     bad = 0
     for k in range(x.size):
         bad += _not_finite(x[k], y[k])
-        s, t = _lattice_point(x[k], y[k], frame)
+        s, t = _lattice_point(x[k], y[k], unpacked)
         s, t = _kept(s, i0, i1, real), _kept(t, j0, j1, real)
         i, j = min(np.int64(s), i1 - 1), min(np.int64(t), j1 - 1)
         a, b = s - real(i), t - real(j)
@@ -161,6 +166,7 @@ def _locate_crossed(
 ) -> Any:  # fmt: skip
     """Cells with both diagonals: first is the centre, middle and last the ends of one side."""
     real = frame.dtype.type
+    unpacked = _unpacked(frame)
     i0, j0 = place.i0, place.j0
     i1, j1 = i0 + place.nx + 2, j0 + place.ny + 2
     width = place.nx + 3
@@ -168,7 +174,7 @@ def _locate_crossed(
     bad = 0
     for k in range(x.size):
         bad += _not_finite(x[k], y[k])
-        s, t = _lattice_point(x[k], y[k], frame)
+        s, t = _lattice_point(x[k], y[k], unpacked)
         s, t = _kept(s, i0, i1, real), _kept(t, j0, j1, real)
         i, j = min(np.int64(s), i1 - 1), min(np.int64(t), j1 - 1)
         a, b = s - real(i) - real(0.5), t - real(j) - real(0.5)
@@ -307,11 +313,12 @@ def held(x: Any, y: Any, frame: Any, bounds: Any, out: Any) -> Any:
         out: Shape (n,), bool.
     """
     real = frame.dtype.type
+    unpacked = _unpacked(frame)
     first_i, end_i, first_j, end_j = bounds
     bad = 0
     for k in range(out.size):
         bad += _not_finite(x[k], y[k])
-        s, t = _lattice_point(real(x[k]), real(y[k]), frame)
+        s, t = _lattice_point(real(x[k]), real(y[k]), unpacked)
         out[k] = (s >= first_i) & (s < end_i) & (t >= first_j) & (t < end_j)
     return bad
 
@@ -329,17 +336,11 @@ def owners(x: Any, y: Any, frame: Any, columns: Any, rows: Any, ranks: Any) -> A
         ranks: Rank of each block.
     """
     real = frame.dtype.type
+    unpacked = _unpacked(frame)
     out = np.empty(x.size, np.int32)
     for k in range(out.size):
-        i, j = _nearest_cell(real(x[k]), real(y[k]), frame, columns.size, rows.size)
+        s, t = _lattice_point(real(x[k]), real(y[k]), unpacked)
+        i = min(np.int64(_kept(s, 1, columns.size + 1, real)), columns.size) - 1
+        j = min(np.int64(_kept(t, 1, rows.size + 1, real)), rows.size) - 1
         out[k] = ranks[rows[j] + columns[i]]
     return out
-
-
-@_compiled
-def _nearest_cell(x: Any, y: Any, frame: Any, nx: Any, ny: Any) -> Any:
-    real = frame.dtype.type
-    s, t = _lattice_point(x, y, frame)
-    i = min(np.int64(_kept(s, 1, nx + 1, real)), nx) - 1
-    j = min(np.int64(_kept(t, 1, ny + 1, real)), ny) - 1
-    return i, j
