@@ -20,17 +20,13 @@ def pytest_configure(config):
     config.stderr_kept = os.fdopen(os.dup(2), "w")
 
 
-def pytest_collection_finish():
-    """What is imported stays; collecting garbage after each test need not look at it again."""
-    gc.freeze()
-
-
 @pytest.fixture(autouse=True)
 def _time_limit_and_barrier(request):
     stderr = request.config.stderr_kept
     faulthandler.dump_traceback_later(TIME_LIMIT, exit=True, file=stderr)
     yield
     gc.collect()
+    gc.freeze()  # what is left are imports and caches; later collections need not look at them
     MPI.COMM_WORLD.barrier()
     faulthandler.cancel_dump_traceback_later()
 
