@@ -5,8 +5,8 @@
 
 Who sends what to whom is a pure function of mesh partition, block layout and points. For some
 ranks of R, this runs the code that decides it: `Blocks.layouts`, `favourite` and `claimed` lay out
-blocks and give them to ranks, `kernels.owners` finds who answers each point, `Blocks.holders` whose
-windows hold each vertex, and `Parcels.of` sorts what goes to whom. Nothing is sent.
+blocks and give them to ranks, `ownership.owners` finds who answers each point, `Blocks.holders`
+whose windows hold each vertex, and `Parcels.of` sorts what goes to whom. Nothing is sent.
 
 Counted: messages to other ranks, the items in them, and items that stay. Of a rank's points at most
 `SAMPLE` are drawn in each region, and each stands for as many as were left out. Vertices are
@@ -39,7 +39,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from dolfinx import graph
 
-from fe_relu import Grid, kernels
+from fe_relu import Grid, kernels, ownership
 from fe_relu.blocks import Blocks, Window
 from fe_relu.convert import REPLICATED_VALUES
 from fe_relu.exchange import Parcels
@@ -234,7 +234,7 @@ def owners(grid: Grid, blocks: Blocks, x: np.ndarray) -> np.ndarray:
     """The rank that answers each point, found as `fe_relu.routing` does."""
     frame = kernels.lattice_frame(grid, np.float64)
     first_of_row, ranks = blocks.row_of_cell * blocks.counts[0], np.array(blocks.ranks)
-    return kernels.owners(x[0], x[1], frame, blocks.column_of_cell, first_of_row, ranks)
+    return ownership.owners(x[0], x[1], frame, blocks.column_of_cell, first_of_row, ranks)
 
 
 def asking(setting: Setting, asked: str, rank: int) -> Traffic:

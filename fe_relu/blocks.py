@@ -59,28 +59,39 @@ class Window:
 class Blocks:
     """The cells of a grid cut into counts[0] · counts[1] blocks, block (bx, by) on a rank each.
 
+    Cuts run between cells whose numbers are multiples of `unit`, so that a block is also one of a
+    grid coarser by that factor.
+
     Args:
         shape: (nx, ny), cells of the grid.
         counts: (px, py), number of blocks along each axis.
         ranks: The rank that holds block by·px + bx; ranks not named hold none.
+        unit: Divides nx and ny.
     """
 
     shape: tuple[int, int]
     counts: tuple[int, int]
     ranks: tuple[int, ...]
+    unit: int = 1
 
     @staticmethod
-    def layouts(grid: Grid, size: int) -> list[Blocks]:
-        """As many blocks as there are ranks or cells, cut in the shortest ways or nearly so.
+    def layouts(grid: Grid, size: int, unit: int = 1) -> list[Blocks]:
+        """As many blocks as there are ranks or units, cut in the shortest ways or nearly so.
 
         The shortest comes first. Block k is on rank k.
         """
-        ways = sorted(_fitting(grid.shape, size), key=lambda counts: _cut(grid.shape, counts))
+        shape = (grid.shape[0] // unit, grid.shape[1] // unit)
+        ways = sorted(_fitting(shape, size), key=lambda counts: _cut(shape, counts))
         most = max(px * py for px, py in ways)
         ways = [(px, py) for px, py in ways if px * py == most]
-        limit = 1.5 * _cut(grid.shape, ways[0])
-        near = [counts for counts in ways if _cut(grid.shape, counts) <= limit]
-        return [Blocks(grid.shape, counts, tuple(range(most))) for counts in near]
+        limit = 1.5 * _cut(shape, ways[0])
+        near = [counts for counts in ways if _cut(shape, counts) <= limit]
+        return [Blocks(grid.shape, counts, tuple(range(most)), unit) for counts in near]
+
+    def scaled(self, factor: int) -> Blocks:
+        """The same blocks of a grid finer by a factor."""
+        nx, ny = self.shape
+        return replace(self, shape=(nx * factor, ny * factor), unit=self.unit * factor)
 
     @staticmethod
     def of(grid: Grid, size: int) -> Blocks:
@@ -113,11 +124,11 @@ class Blocks:
     @cached_property
     def column_of_cell(self) -> npt.NDArray[np.int32]:
         """Which column of blocks cell column i is in, shape (nx,)."""
-        return _parts(self.shape[0], self.counts[0])
+        return _parts(self.shape[0], self.counts[0], self.unit)
 
     @cached_property
     def row_of_cell(self) -> npt.NDArray[np.int32]:
-        return _parts(self.shape[1], self.counts[1])
+        return _parts(self.shape[1], self.counts[1], self.unit)
 
     def window(self, rank: int) -> Window:
         """The cells that a rank holds; none if no block is its own."""
@@ -157,9 +168,10 @@ class Blocks:
         return np.concatenate(positions), np.concatenate(ranks)
 
 
-def _parts(n: int, parts: int) -> npt.NDArray[np.int32]:
-    """0 … parts − 1, each repeated about n / parts times, n entries."""
-    return np.repeat(np.arange(parts, dtype=np.int32), np.diff(n * np.arange(parts + 1) // parts))
+def _parts(n: int, parts: int, unit: int) -> npt.NDArray[np.int32]:
+    """0 … parts − 1, each repeated about n / parts times, a multiple of unit; n entries."""
+    edges = n // unit * np.arange(parts + 1) // parts * unit
+    return np.repeat(np.arange(parts, dtype=np.int32), np.diff(edges))
 
 
 def _cut(shape: tuple[int, int], counts: tuple[int, int]) -> int:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from fe_relu import kernels
+from fe_relu import ownership
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -45,7 +45,7 @@ class Parcels:
     @staticmethod
     def of(destinations: npt.NDArray, size: int) -> Parcels:
         """Parcels from the rank, below size, that each item goes to."""
-        counts, order = kernels.sort_by_key(destinations, size)
+        counts, order = ownership.sort_by_key(destinations, size)
         ranks = [rank for rank, count in enumerate(counts) if count > 0]
         starts = itertools.accumulate((int(counts[rank]) for rank in ranks), initial=0)
         return Parcels(order, tuple(ranks), tuple(starts))

@@ -18,15 +18,13 @@ where the window has nx by ny cells.
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from fe_relu.blocks import Window
+from fe_relu.compiled import compiled
 from fe_relu.grid import Grid
 
 #: Points located at a time; their indices and weights stay in the first-level cache.
@@ -66,52 +64,26 @@ class Place(NamedTuple):
         return Place(*window.start, *window.shape)
 
 
-def held_bounds(grid: Grid, window: Window) -> tuple[float, float, float, float]:
-    """The lattice coordinates, counted from the ring, that a window answers, first and end of each.
-
-    A window on the border of the grid answers for everything beyond it.
-    """
-    bounds = []
-    for start, cells, total in zip(window.start, window.shape, grid.shape, strict=True):
-        bounds.append(-np.inf if start == 0 and cells else start + 1.0)
-        bounds.append(np.inf if start + cells == total else start + cells + 1.0)
-    return bounds[0], bounds[1], bounds[2], bounds[3]
-
-
 def lattice_frame(grid: Grid, dtype: npt.DTypeLike) -> npt.NDArray:
     """The affine map to lattice coordinates as six numbers of the dtype to compute in."""
     return np.concatenate([grid.origin, grid.inverse.ravel()]).astype(dtype)
 
 
-def _compiled(function: Callable) -> Callable:
-    """Compiles a function when it is first called, and keeps the result on disk."""
-    try:
-        return njit(cache=True, error_model="numpy", nogil=True)(function)
-    except RuntimeError:  # nowhere to write: no home, a read-only installation
-        warnings.warn(
-            "found no folder for compiled code, so it is compiled anew in every process; "
-            "NUMBA_CACHE_DIR names one",
-            RuntimeWarning,
-            stacklevel=2,
-        )
-        return njit(error_model="numpy", nogil=True)(function)
-
-
-@_compiled
-def _unpacked(frame: Any) -> Any:
+@compiled
+def unpacked(frame: Any) -> Any:
     """The frame's numbers and 1 as scalars, which no store of a loop can change."""
     return frame[0], frame[1], frame[2], frame[3], frame[4], frame[5], frame.dtype.type(1)
 
 
-@_compiled
-def _lattice_point(x: Any, y: Any, unpacked: Any) -> Any:
+@compiled
+def lattice_point(x: Any, y: Any, numbers: Any) -> Any:
     """Lattice coordinates counted from the ring of the whole grid."""
-    x0, y0, m00, m01, m10, m11, one = unpacked
+    x0, y0, m00, m01, m10, m11, one = numbers
     return m00 * (x - x0) + m01 * (y - y0) + one, m10 * (x - x0) + m11 * (y - y0) + one
 
 
-@_compiled
-def _kept(s: Any, first: Any, last: Any, real: Any) -> Any:
+@compiled
+def kept(s: Any, first: Any, last: Any, real: Any) -> Any:
     """S cut off at both ends of a table, beyond which the network is zero for good.
 
     The comparison sends NaN to the first end, so that no point can lead outside the table.
@@ -120,12 +92,12 @@ def _kept(s: Any, first: Any, last: Any, real: Any) -> Any:
     return min(s, real(last))
 
 
-@_compiled
-def _not_finite(x: Any, y: Any) -> Any:
+@compiled
+def not_finite(x: Any, y: Any) -> Any:
     return np.int64(x - x != 0) + np.int64(y - y != 0)
 
 
-@_compiled
+@compiled
 def _locate_halved(
     x: Any, y: Any, frame: Any, place: Any, cut: Any,
     first: Any, middle: Any, last: Any, high: Any, low: Any,
@@ -135,15 +107,15 @@ def _locate_halved(
     Seen so, the triangle is 00, 10, 11 (below the diagonal) or 00, 01, 11.
     """
     real = frame.dtype.type
-    unpacked = _unpacked(frame)
+    numbers = unpacked(frame)
     i0, j0 = place.i0, place.j0
     i1, j1 = i0 + place.nx + 2, j0 + place.ny + 2
     width = place.nx + 3
     bad = 0
     for k in range(x.size):
-        bad += _not_finite(x[k], y[k])
-        s, t = _lattice_point(x[k], y[k], unpacked)
-        s, t = _kept(s, i0, i1, real), _kept(t, j0, j1, real)
+        bad += not_finite(x[k], y[k])
+        s, t = lattice_point(x[k], y[k], numbers)
+        s, t = kept(s, i0, i1, real), kept(t, j0, j1, real)
         i, j = min(np.int64(s), i1 - 1), min(np.int64(t), j1 - 1)
         a, b = s - real(i), t - real(j)
         mirrored = cut.parity ^ ((i + j) & cut.alternating)
@@ -159,23 +131,23 @@ def _locate_halved(
     return bad
 
 
-@_compiled
+@compiled
 def _locate_crossed(
     x: Any, y: Any, frame: Any, place: Any, cut: Any,
     first: Any, middle: Any, last: Any, high: Any, low: Any,
 ) -> Any:  # fmt: skip
     """Cells with both diagonals: first is the centre, middle and last the ends of one side."""
     real = frame.dtype.type
-    unpacked = _unpacked(frame)
+    numbers = unpacked(frame)
     i0, j0 = place.i0, place.j0
     i1, j1 = i0 + place.nx + 2, j0 + place.ny + 2
     width = place.nx + 3
     centres = width * (place.ny + 3)
     bad = 0
     for k in range(x.size):
-        bad += _not_finite(x[k], y[k])
-        s, t = _lattice_point(x[k], y[k], unpacked)
-        s, t = _kept(s, i0, i1, real), _kept(t, j0, j1, real)
+        bad += not_finite(x[k], y[k])
+        s, t = lattice_point(x[k], y[k], numbers)
+        s, t = kept(s, i0, i1, real), kept(t, j0, j1, real)
         i, j = min(np.int64(s), i1 - 1), min(np.int64(t), j1 - 1)
         a, b = s - real(i) - real(0.5), t - real(j) - real(0.5)
         upright = abs(a) > abs(b)  # the side is the left or right one, not bottom or top
@@ -190,7 +162,7 @@ def _locate_crossed(
     return bad
 
 
-@_compiled
+@compiled
 def locate(
     x: Any, y: Any, frame: Any, place: Any, cut: Any,
     first: Any, middle: Any, last: Any, high: Any, low: Any,
@@ -214,7 +186,7 @@ def locate(
     return _locate_halved(x, y, frame, place, cut, first, middle, last, high, low)
 
 
-@_compiled
+@compiled
 def combine(first: Any, middle: Any, last: Any, high: Any, low: Any, table: Any, out: Any) -> None:
     """Writes the values at located points, of one component, into out, shape (n,)."""
     for k in range(out.size):
@@ -223,7 +195,7 @@ def combine(first: Any, middle: Any, last: Any, high: Any, low: Any, table: Any,
         out[k] = start + high[k] * (value - start) + low[k] * (table[np.uint64(last[k])] - value)
 
 
-@_compiled
+@compiled
 def evaluate(x: Any, y: Any, frame: Any, place: Any, cut: Any, table: Any, out: Any) -> Any:
     """Writes the network's values at the points (x, y) into out, shape (k, n).
 
@@ -244,7 +216,7 @@ def evaluate(x: Any, y: Any, frame: Any, place: Any, cut: Any, table: Any, out: 
     return bad
 
 
-@_compiled
+@compiled
 def gradient(x: Any, y: Any, frame: Any, place: Any, cut: Any, table: Any, out: Any) -> Any:
     """Writes the gradient at the points (x, y) into out, shape (k, 2, n).
 
@@ -279,68 +251,8 @@ def gradient(x: Any, y: Any, frame: Any, place: Any, cut: Any, table: Any, out: 
     return bad
 
 
-@_compiled
+@compiled
 def _lattice_place(entry: Any, width: Any, centres: Any) -> Any:
     if entry < centres:
         return float(entry % width), float(entry // width)
     return (entry - centres) % (width - 1) + 0.5, (entry - centres) // (width - 1) + 0.5
-
-
-@_compiled
-def sort_by_key(keys: Any, size: Any) -> Any:
-    """How often each key 0 … size − 1 occurs, and the stable order that sorts the keys."""
-    counts = np.zeros(size, np.int64)
-    for key in keys:
-        counts[key] += 1
-    place = np.cumsum(counts) - counts
-    order = np.empty(keys.size, np.int64)
-    for k in range(keys.size):
-        key = keys[k]
-        order[place[key]] = k
-        place[key] += 1
-    return counts, order
-
-
-@_compiled
-def held(x: Any, y: Any, frame: Any, bounds: Any, out: Any) -> Any:
-    """Writes into out whether a window answers each point; counts NaN or infinite coordinates.
-
-    Args:
-        x: First coordinates, shape (n,), any stride.
-        y: Second coordinates, likewise.
-        frame: As `lattice_frame` returns, of the dtype to compute in.
-        bounds: As `held_bounds` returns.
-        out: Shape (n,), bool.
-    """
-    real = frame.dtype.type
-    unpacked = _unpacked(frame)
-    first_i, end_i, first_j, end_j = bounds
-    bad = 0
-    for k in range(out.size):
-        bad += _not_finite(x[k], y[k])
-        s, t = _lattice_point(real(x[k]), real(y[k]), unpacked)
-        out[k] = (s >= first_i) & (s < end_i) & (t >= first_j) & (t < end_j)
-    return bad
-
-
-@_compiled
-def owners(x: Any, y: Any, frame: Any, columns: Any, rows: Any, ranks: Any) -> Any:
-    """The rank that answers each point, shape (n,), int32.
-
-    Args:
-        x: First coordinates, shape (n,), any stride.
-        y: Second coordinates, likewise.
-        frame: As `lattice_frame` returns, of the dtype to compute in.
-        columns: Block column of each column of cells, shape (nx,).
-        rows: Block row of each row of cells, shape (ny,), times the number of block columns.
-        ranks: Rank of each block.
-    """
-    real = frame.dtype.type
-    unpacked = _unpacked(frame)
-    out = np.empty(x.size, np.int32)
-    for k in range(out.size):
-        s, t = _lattice_point(real(x[k]), real(y[k]), unpacked)
-        i = min(np.int64(_kept(s, 1, columns.size + 1, real)), columns.size) - 1
-        j = min(np.int64(_kept(t, 1, rows.size + 1, real)), rows.size) - 1
-        out[k] = ranks[rows[j] + columns[i]]
-    return out

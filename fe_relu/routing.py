@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from fe_relu import kernels
+from fe_relu import kernels, ownership
 from fe_relu.exchange import Parcels, exchange_on
 from fe_relu.parallel import together
 from fe_relu.points import require_finite
@@ -149,13 +149,13 @@ def _sent(
     frame = kernels.lattice_frame(grid, dtype)
     with together(comm):
         held = np.empty(x.shape[1], np.bool_)
-        bounds = kernels.held_bounds(grid, blocks.window(comm.rank))
-        if kernels.held(x[0], x[1], frame, bounds, held):
+        bounds = ownership.held_bounds(grid, blocks.window(comm.rank))
+        if ownership.held(x[0], x[1], frame, bounds, held):
             require_finite(x)
     away = np.flatnonzero(~held)
     travelling = x[:, away].astype(dtype, copy=False)
     first_of_row = blocks.row_of_cell * blocks.counts[0]
-    destinations = kernels.owners(
+    destinations = ownership.owners(
         travelling[0],
         travelling[1],
         frame,

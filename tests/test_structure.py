@@ -13,14 +13,15 @@ PACKAGE = Path(fe_relu.__file__).parent
 
 #: Each module imports only from those before it.
 ORDER = [
-    "points", "network", "grid", "hats", "blocks", "kernels", "threads", "tables", "parallel",
-    "exchange", "redistribute", "routing", "p1", "overlay", "certificate", "compat", "spaces",
-    "mesh_cells", "lattices", "meshes", "nodal", "convert", "transfer", "__init__",
+    "points", "network", "grid", "hats", "blocks", "compiled", "kernels", "ownership",
+    "threads", "tables", "parallel", "exchange", "redistribute", "routing", "p1", "overlay",
+    "certificate", "compat", "spaces", "mesh_cells", "lattices", "meshes", "nodal", "convert",
+    "transfer", "__init__",
 ]  # fmt: skip
 
 #: The only modules that may import a third party, besides NumPy and SciPy.
 PLACES = {
-    "numba": {"kernels"},
+    "numba": {"compiled"},
     "mpi4py": {"exchange", "parallel"},
     "dolfinx": {"compat", "convert", "spaces", "transfer"},
 }
