@@ -30,6 +30,9 @@ from fe_relu.grid import Grid
 #: Points located at a time; their indices and weights stay in the first-level cache.
 BLOCK = 1024
 
+#: Numbers of table entries: half the memory of 64 bits, and a table of 2³² entries is 32 GiB.
+INDEX = np.uint32
+
 
 class Cut(NamedTuple):
     """How cells are cut: cell (i, j) as ╲ if parity + (i + j)·alternating is odd, else as ╱.
@@ -175,7 +178,7 @@ def locate(
         frame: As `lattice_frame` returns, of the dtype to compute in.
         place: Where the table lies.
         cut: One of `CUTS`.
-        first: Table entries to write, shape (n,), int64 or int32; middle and last likewise.
+        first: Table entries to write, shape (n,), of dtype `INDEX`; middle and last likewise.
         middle: See first.
         last: See first.
         high: Weights to write, shape (n,), of the dtype to compute in; low likewise.
@@ -202,8 +205,8 @@ def evaluate(x: Any, y: Any, frame: Any, place: Any, cut: Any, table: Any, out: 
     Arguments and result are those of `locate`; table has shape (k, entries), see the module's text.
     """
     # One array each: the compiler vectorises only where it can tell the arrays apart.
-    first, middle = np.empty(BLOCK, np.int64), np.empty(BLOCK, np.int64)
-    last = np.empty(BLOCK, np.int64)
+    first, middle = np.empty(BLOCK, INDEX), np.empty(BLOCK, INDEX)
+    last = np.empty(BLOCK, INDEX)
     high, low = np.empty(BLOCK, frame.dtype), np.empty(BLOCK, frame.dtype)
     bad = 0
     for start in range(0, x.size, BLOCK):
@@ -226,8 +229,8 @@ def gradient(x: Any, y: Any, frame: Any, place: Any, cut: Any, table: Any, out: 
     real = frame.dtype.type
     width = place.nx + 3
     centres = width * (place.ny + 3)
-    first, middle = np.empty(BLOCK, np.int64), np.empty(BLOCK, np.int64)
-    last = np.empty(BLOCK, np.int64)
+    first, middle = np.empty(BLOCK, INDEX), np.empty(BLOCK, INDEX)
+    last = np.empty(BLOCK, INDEX)
     high, low = np.empty(BLOCK, frame.dtype), np.empty(BLOCK, frame.dtype)
     bad = 0
     for start in range(0, x.size, BLOCK):

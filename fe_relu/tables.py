@@ -37,11 +37,22 @@ class Table:
         grid: The whole grid.
         window: The part of it that the values are of.
         entries: Shape (k, entries), see `fe_relu.kernels`.
+
+    Raises:
+        ValueError: There are more entries than indices can name.
     """
 
     grid: Grid
     window: Window
     entries: npt.NDArray
+
+    def __post_init__(self) -> None:
+        most = np.iinfo(kernels.INDEX).max
+        if self.entries.shape[1] > most:
+            raise ValueError(
+                f"one rank would hold {self.entries.shape[1]} nodal values, and evaluates {most} "
+                'at most; layout="blocks" on more ranks spreads them'
+            )
 
     @staticmethod
     def of(grid: Grid, window: Window, values: npt.NDArray) -> Table:
@@ -77,8 +88,7 @@ class Table:
         """The vertices and weights of points (2, n)."""
         frame = kernels.lattice_frame(self.grid, dtype)
         place, cut = kernels.Place.of(self.window), kernels.CUTS[self.grid.diagonal]
-        index = np.int32 if self.entries.shape[1] < 2**31 else np.int64
-        first, middle, last = (np.empty(x.shape[1], index) for _ in range(3))
+        first, middle, last = (np.empty(x.shape[1], kernels.INDEX) for _ in range(3))
         high, low = (np.empty(x.shape[1], dtype) for _ in range(2))
         located = (first, middle, last, high, low)
         bad = 0

@@ -326,3 +326,12 @@ def test_bad_points_on_one_rank_are_refused_on_all(comm, rng):
     with pytest.raises(ValueError, match="1 of 1 points are NaN") as error:
         network(x)
     assert str(error.value).startswith(f"on rank {last}: ") == (comm.rank != last)
+
+
+def test_a_table_of_more_entries_than_indices_can_name_is_refused(monkeypatch):
+    from fe_relu import kernels
+
+    monkeypatch.setattr(kernels, "INDEX", np.uint8)
+    grid = Grid([0, 0], np.eye(2), (20, 20), "right")
+    with pytest.raises(ValueError, match="on more ranks"):
+        P1Network(grid, np.zeros(grid.num_vertices))([[0.5], [0.5]])
