@@ -16,7 +16,8 @@ ORDER = [
     "points", "network", "grid", "hats", "blocks", "compiled", "kernels", "ownership",
     "threads", "tables", "parallel", "exchange", "redistribute", "routing", "p1", "overlay",
     "certificate", "compat", "spaces", "mesh_cells", "lattices", "meshes", "nodal", "convert",
-    "transfer", "__init__",
+    "transfer", "safetensors", "stored", "kinds", "replacing",
+    "files", "__init__",
 ]  # fmt: skip
 
 #: The only modules that may import a third party, besides NumPy and SciPy.
