@@ -2,7 +2,7 @@
 """A file that many ranks write is replaced at once or not at all.
 
 They write into a temporary file beside it, which takes its name when all have come through and
-all bytes are on disk. Whoever reads, at any time, also after a crash, finds the old or the new file.
+all bytes are on disk. Whoever reads, also after a crash, finds the old file or the new one.
 """
 
 from __future__ import annotations

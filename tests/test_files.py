@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Files: the same bits back, on any ranks; all or nothing; read by others; believed only if true."""
+"""Files: the same bits back on any ranks, all or nothing, read by others, believed only if true."""
 
 import itertools
 import os
@@ -42,7 +42,7 @@ def example(diagonal="crossed", lead=(2,), dtype=np.float64, shape=(3, 2)):
 
 
 def odd_layers():
-    """Empty rows, stored zeros, zeros with a sign, layers of both types, rows without any weight."""
+    """Empty rows, stored zeros, zeros with a sign, layers of both types, a weight of zeros."""
     first = sparse.csr_array(
         (np.array([1.5, 0.0, -0.0]), np.array([1, 0, 1]), np.array([0, 1, 1, 3])), shape=(3, 2)
     )
@@ -124,7 +124,7 @@ def test_the_safetensors_library_reads_and_writes_such_files(tmp_path, name):
         assert found["values"].tobytes() == network.values.tobytes()
     else:
         x = np.random.default_rng(1).random((network.dim_in, 20))
-        expected = network(x).reshape(network.dim_out, -1)
+        expected = network(x).reshape(network.dim_out, 20)
         for k, width in enumerate(network.widths[1:]):
             csr = [found[f"layers.{k}.weight.{part}"] for part in ("data", "indices", "indptr")]
             weight = sparse.csr_array(tuple(csr), shape=(width, len(x))).toarray()
@@ -170,35 +170,33 @@ def test_the_file_is_the_same_on_any_ranks_and_so_is_what_is_loaded(comm, shared
             comm.barrier()
 
 
-def test_a_grid_smaller_than_the_number_of_ranks(comm, shared):
-    u = random_function(
-        fem.functionspace(rectangle(comm, shape=(1, 1)), ("P", 1)), 0 * [1] or _rng()
-    )
-    network = fe_relu.network_from_function(u, layout="blocks")
+def test_a_grid_smaller_than_the_number_of_ranks(comm, shared, rng):
+    V = fem.functionspace(rectangle(comm, shape=(1, 1)), ("P", 1))
+    network = fe_relu.network_from_function(random_function(V, rng), layout="blocks")
     save(network, shared / "tiny")
     assert bits(load(shared / "tiny", comm=comm, layout="blocks").gather()) == bits(
         network.gather()
     )
 
 
-def _rng():
-    return np.random.default_rng(5)
+def counting(moved, name):
+    """A function of fe_relu.safetensors that counts numbers."""
+    real = getattr(fe_relu.safetensors, name)
+
+    def counted(file, tensor, first, numbers):
+        moved[name] += numbers.size
+        return real(file, tensor, first, numbers)
+
+    return counted
 
 
-def test_each_rank_writes_and_reads_its_part_alone(comm, shared, monkeypatch):
+def test_each_rank_writes_and_reads_its_part_alone(comm, shared, rng, monkeypatch):
     """Every number is written once, by some rank; a rank reads its window and no more."""
     V = fem.functionspace(rectangle(comm, "crossed", (12, 9)), ("P", 1, (2,)))
-    network = fe_relu.network_from_function(random_function(V, _rng()), layout="blocks")
+    network = fe_relu.network_from_function(random_function(V, rng), layout="blocks")
     moved = {"write": 0, "read": 0}
     for name in moved:
-
-        def counted(
-            file, tensor, first, numbers, name=name, real=getattr(fe_relu.safetensors, name)
-        ):
-            moved[name] += numbers.size
-            return real(file, tensor, first, numbers)
-
-        monkeypatch.setattr(fe_relu.safetensors, name, counted)
+        monkeypatch.setattr(fe_relu.safetensors, name, counting(moved, name))
     save(network, shared / "network")
     assert comm.allreduce(moved["write"]) == 2 * network.grid.num_vertices
     assert moved["write"] <= network.values.size
@@ -208,9 +206,9 @@ def test_each_rank_writes_and_reads_its_part_alone(comm, shared, monkeypatch):
         assert moved["read"] < 2 * network.grid.num_vertices
 
 
-def test_auto_spreads_large_networks_only(comm, shared, monkeypatch):
+def test_auto_spreads_large_networks_only(comm, shared, rng, monkeypatch):
     network = fe_relu.network_from_function(
-        random_function(fem.functionspace(rectangle(comm), ("P", 1)), _rng())
+        random_function(fem.functionspace(rectangle(comm), ("P", 1)), rng)
     )
     save(network, shared / "network")
     assert load(shared / "network", comm=comm).blocks is None
@@ -229,7 +227,7 @@ def test_explicit_networks_are_whole_on_every_rank(comm, shared):
         load(shared / "layers", comm=comm, layout="blocks")
 
 
-def test_ranks_that_disagree_raise_together(comm, shared):
+def test_ranks_that_disagree_raise_together(comm, shared, rng):
     network = example()
     for rank in range(comm.size):
         save(network if rank == 0 else example("left"), shared / f"own{rank}")
@@ -237,7 +235,7 @@ def test_ranks_that_disagree_raise_together(comm, shared):
     if comm.size > 1:
         with pytest.raises(TypeError, match="ranks pass different files or layouts"):
             load(shared / f"own{comm.rank}", comm=comm)
-        u = random_function(fem.functionspace(rectangle(comm), ("P", 1)), _rng())
+        u = random_function(fem.functionspace(rectangle(comm), ("P", 1)), rng)
         with pytest.raises(TypeError, match="ranks pass different paths"):
             save(fe_relu.network_from_function(u), shared / f"other{comm.rank}")
         with pytest.raises(FileNotFoundError, match="missing"):
@@ -271,10 +269,10 @@ def broken_on(comm, rank, module, name):
     ],
 )
 def test_a_failure_on_one_rank_raises_on_all_and_changes_nothing(
-    comm, shared, monkeypatch, module, name, last
+    comm, shared, rng, monkeypatch, module, name, last
 ):
     V = fem.functionspace(rectangle(comm, "right", (6, 5)), ("P", 1))
-    network = fe_relu.network_from_function(random_function(V, _rng()), layout="blocks")
+    network = fe_relu.network_from_function(random_function(V, rng), layout="blocks")
     path = shared / "network"
     save(network, path)
     before = path.read_bytes()
@@ -299,6 +297,10 @@ import fe_relu
 def network(k):
     return fe_relu.P1Network(fe_relu.Grid((0, 0), np.eye(2), (150, 99), "right"), np.full(15100, k))
 
+def wait(*_):
+    print("ready", flush=True)
+    time.sleep(99)
+
 path = sys.argv[1]
 fe_relu.save(network(1.0), path)
 {before}
@@ -310,15 +312,11 @@ while True:
 
 #: What holds up the next save until the kill comes, and the values that may be found then.
 KILLS = {
-    "with all bytes written": ("os.fsync = lambda _: (print('ready', flush=True), time.sleep(99))", {1}),
-    "before the new name": ("os.replace = lambda *_: (print('ready', flush=True), time.sleep(99))", {1}),
-    "after the new name": (
-        "from fe_relu import replacing\n"
-        "replacing._sync_folder = lambda _: (print('ready', flush=True), time.sleep(99))",
-        {2},
-    ),
+    "with all bytes written": ("os.fsync = wait", {1}),
+    "before the new name": ("os.replace = wait", {1}),
+    "after the new name": ("fe_relu.replacing._sync_folder = wait", {2}),
     "any time": ("", {1, 2, 3}),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("moment", KILLS)
@@ -401,7 +399,7 @@ def test_names_and_units_are_kept(tmp_path):
         ({"path": 3}, TypeError, "int"),
         ({"path": "null\0"}, ValueError, "null"),
         ({"network": ReLUNetwork((Affine([[np.longdouble(1)]], [0]),))}, TypeError, "convert it"),
-        ({"network": ReLUNetwork((Affine([[1]], [1]),) * 3000)}, ValueError, "12000 arrays need"),
+        ({"network": ReLUNetwork((Affine([[1]], [1]),) * 4000)}, ValueError, "16000 arrays need"),
     ],
 )
 def test_what_cannot_be_saved_is_refused(tmp_path, arguments, error, message):
@@ -536,7 +534,7 @@ HOSTILE = {
     "a deep origin": (described("[0.5, 0.0]", "[[0.5], 0.0]"), "something else than numbers"),
     "another diagonal": (described('"right"', '"up"'), "diagonal must be one of"),
     "a list of diagonals": (described('"right"', '["right"]'), "something else than numbers"),
-    "parallel axes": (described("[[1.0, 0.0], [0.0", "[[1.0, 0.0], [1.0"), "parallel or zero"),
+    "parallel axes": (described("[0.0, 1.0]]", "[1.0, 0.0]]"), "parallel or zero"),
     "ragged axes": (described("[[1.0, 0.0], ", "[[1.0], "), "."),
     "a huge axis": (described("[[1.0", "[[1e400"), "must be finite"),
     "an axis of many digits": (described("[[1.0", "[[1" + 400 * "0"), "."),
@@ -559,7 +557,7 @@ HOSTILE = {
     "four dimensions": (changed("[12]", "[1,1,1,12]"), "not a list of at most 2 integers"),
     "no dimension": (changed('[12],"data_offsets":[0,96]', '[],"data_offsets":[0,8]'), "cut off"),
     "no component": (
-        lambda whole: altered(whole, b'[12],"data_offsets":[0,96]', b'[0,12],"data_offsets":[0,0]')[:-96],
+        lambda whole: altered(altered(whole, b"[12]", b"[0,12]"), b"[0,96]", b"[0,0]")[:-96],
         "must have shape",
     ),
     "a gap": (
@@ -590,10 +588,12 @@ def hostile_message(path, change, whole, message):
     """Checks the error, and that reading took little more memory than the file."""
     path.write_bytes(change(whole))
     tracemalloc.start()
-    with pytest.raises(FileFormatError, match=message) as caught:
-        load(path)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
+    try:
+        with pytest.raises(FileFormatError, match=message) as caught:
+            load(path)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
     assert str(caught.value).startswith(f"{path}: ")
     assert len(str(caught.value)) < 600
     assert peak < 200_000 + 50 * path.stat().st_size
@@ -629,7 +629,7 @@ HOSTILE_LAYERS = {
     "too few in rows": (weights("layers.0.weight.indptr", [0, 2, 2]), "does not divide 3 weights"),
     "too many in rows": (weights("layers.1.weight.indptr", [0, 1 << 30]), "does not divide 2"),
     "negative rows": (weights("layers.0.weight.indptr", [0, -1, 3]), "layer 0 decreases"),
-    "a column too far": (weights("layers.0.weight.indices", [0, 2, 1]), "not 3 columns from 0 to 1"),
+    "a column too far": (weights("layers.0.weight.indices", [0, 2, 1]), "3 columns from 0 to 1"),
     "a negative column": (weights("layers.0.weight.indices", [-1, 1, 1]), "not 3 columns"),
     "a column twice": (weights("layers.0.weight.indices", [1, 1, 1]), "do not increase"),
     "columns in disorder": (weights("layers.1.weight.indices", [1, 0]), "layer 1 do not increase"),
@@ -642,18 +642,18 @@ HOSTILE_LAYERS = {
     "no widths": (described('"widths"', '"heights"'), "widths is not a list"),
     "a negative width": (described("[2, 2, 1]", "[-2, 2, 1]"), "something else than integers"),
     "many widths": (described("[2, 2, 1]", f"[{'2,' * 200_000}1]"), "8 arrays are not"),
-    "layers in a circle": (changed('"layers.1.bias"', '"layers.-1.bias"'), "'layers.1.bias' is miss"),
+    "layers in a circle": (changed('"layers.1.bias"', '"layers.-1.bias"'), "1.bias' is missing"),
     "a layer twice": (changed('"layers.1.bias"', '"layers.0.bias"'), "a key occurs twice"),
     "floats as columns": (
-        changed('"layers.1.weight.indices":{"dtype":"I32"', '"layers.1.weight.indices":{"dtype":"F32"'),
+        changed('1.weight.indices":{"dtype":"I', '1.weight.indices":{"dtype":"F'),
         "has type float32 .* not integers",
     ),
     "a matrix of biases": (
-        changed('"layers.1.bias":{"dtype":"F64","shape":[1]', '"layers.1.bias":{"dtype":"F64","shape":[1,1]'),
+        changed('1.bias":{"dtype":"F64","shape":[1]', '1.bias":{"dtype":"F64","shape":[1,1]'),
         "not floats in 1 dimension",
     ),
     "a layer of two types": (
-        changed('"layers.1.bias":{"dtype":"F64","shape":[1]', '"layers.1.bias":{"dtype":"F32","shape":[2]'),
+        changed('1.bias":{"dtype":"F64","shape":[1]', '1.bias":{"dtype":"F32","shape":[2]'),
         "weight and bias of layer 1 are float64 and float32",
     ),
 }  # fmt: skip
@@ -717,7 +717,9 @@ def test_a_damaged_file_is_refused_or_is_a_network(comm, tmp_path, name):
         damaged[places] = np.where(rng.random(places.size) < 0.5, random, digits)
         if case % 10 == 0:
             damaged = damaged[: places[0]]
-        path.write_bytes(damaged.tobytes())
+        with path.open("r+b") as file:
+            file.write(damaged)
+            file.truncate()
         try:
             network = load(path)
         except FileFormatError:
@@ -725,13 +727,12 @@ def test_a_damaged_file_is_refused_or_is_a_network(comm, tmp_path, name):
             continue
         kept += 1
         assert type(network) in (P1Network, ReLUNetwork)
-        numbers = (
-            [network.values]
-            if isinstance(network, P1Network)
-            else [part for layer in network.layers for part in (layer.weight.data, layer.bias)]
-        )
-        assert all(np.isfinite(part).all() for part in numbers)
-        assert sum(part.nbytes for part in numbers) <= whole.size
+        if isinstance(network, P1Network):
+            numbers = [network.values]
+        else:
+            numbers = [n for layer in network.layers for n in (layer.weight.data, layer.bias)]
+        assert all(np.isfinite(n).all() for n in numbers)
+        assert sum(n.nbytes for n in numbers) <= whole.size
         if network.dim_in == 2:
             with np.errstate(all="ignore"):
                 assert network(x).shape[-1] == 2
