@@ -597,7 +597,7 @@ def hostile_message(path, change, whole, message):
         tracemalloc.stop()
     assert str(caught.value).startswith(f"{path}: ")
     assert len(str(caught.value)) < 600
-    assert peak < 200_000 + 50 * path.stat().st_size
+    assert peak < 1_000_000 + 50 * path.stat().st_size
 
 
 @pytest.mark.parametrize("name", HOSTILE)
@@ -679,7 +679,7 @@ def test_a_hostile_file_raises_on_all_ranks(comm, shared):
 
 def test_a_file_that_shrinks_while_it_is_read(tmp_path, monkeypatch):
     path = tmp_path / "network"
-    save(example(shape=(60, 50)), path)
+    save(example(shape=(300, 200)), path)
     real = fe_relu.safetensors.read
 
     def shrunk(*arguments):
