@@ -11,7 +11,7 @@ Every quadratic polynomial is affine functions and bubbles (He, Li, Xu 2021, arX
 
 from __future__ import annotations
 
-import operator
+import numbers
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,12 +66,9 @@ def checked_levels(levels: int, limit: int = MAX_LEVELS) -> int:
 
 
 def checked_integer(name: str, value: int) -> int:
-    try:
-        if not isinstance(value, bool):
-            return operator.index(value)
-    except TypeError:
-        pass
-    raise TypeError(f"{name} must be an integer, not {value!r}")
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise TypeError(f"{name} must be an integer, not {value!r}")
+    return int(value)
 
 
 def bubble_network(

@@ -48,8 +48,8 @@ def product_network(levels: int, *, diagonal: str = "left") -> DeepNetwork:
         x y = σ (8 [b((x + 2) / 4) − b((x + σy + 2) / 4) + b((σy + 2) / 4)] − 2).
 
     Interpolated on 2^(levels + 2) cells of [0, 1], the bubbles are linear between the mesh's lines:
-    x, y or x + σy = a multiple of 2^-levels. levels + 2 hidden layers of width 7. Exactly 0 on both
-    axes. Nothing is claimed outside the square.
+    x, y or x + σy = a multiple of 2^-levels. levels + 2 hidden layers of width 7. Nothing is
+    claimed outside the square.
 
     Args:
         levels: From 0 to `MAX_LEVELS`.

@@ -88,10 +88,14 @@ def polynomial_network(
         )
     middle, radius = _middle_and_radius(domain, given.ndim)
     scaled = given.reshape(len(given), -1)
-    for m, r in zip(middle, radius, strict=True):
-        scaled = (_powers(m, r, len(scaled)).T @ scaled).T
+    with np.errstate(all="ignore"):
+        for m, r in zip(middle, radius, strict=True):
+            scaled = (_powers(m, r, len(scaled)).T @ scaled).T
+        weight, bias = np.diag(1 / radius), -middle / radius
+        if not np.isfinite([np.abs(scaled).sum(), weight.sum(), bias.sum()]).all():
+            raise ValueError(f"the polynomial scaled from {domain!r} to [-1, 1] overflows float64")
     squared = bool(scaled[2:].any() or scaled[:, 2:].any())
-    scheme = _variables(np.diag(1 / radius), -middle / radius, levels, squared=squared)
+    scheme = _variables(weight, bias, levels, squared=squared)
     if given.ndim == 1:
         return _nested(scheme, scaled, inner="x")
     candidates = (
