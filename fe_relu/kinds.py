@@ -16,6 +16,7 @@ from scipy import sparse
 
 from fe_relu import safetensors
 from fe_relu.blocks import Blocks, Window
+from fe_relu.bubbles import DeepNetwork
 from fe_relu.grid import Grid
 from fe_relu.network import Affine, ReLUNetwork
 from fe_relu.p1 import P1Network
@@ -78,7 +79,7 @@ def nodal(network_type: type, **facts: type) -> Kind:
         window = None if comm is None or blocks is None else blocks.window(comm.rank)
         values = _nodal_values(stored, tensor, grid, window)
         own = {name: stored.fact(name, kind) for name, kind in facts.items()}
-        return network_type(grid, values, comm, blocks, **own)
+        return network_type(grid=grid, values=values, comm=comm, blocks=blocks, **own)
 
     return Kind(network_type, contents, network, spreads=True)
 
@@ -204,4 +205,5 @@ def _require_rows(
 KINDS = {
     "p1": nodal(P1Network),
     "relu": layered(ReLUNetwork),
+    "deep": layered(DeepNetwork, error_bound=float),
 }
