@@ -6,7 +6,9 @@ from fe_relu.convert import function_from_network, network_from_function
 from fe_relu.grid import Grid
 from fe_relu.meshes import NotStructuredError, grid_from_mesh
 from fe_relu.network import Affine, ReLUNetwork, concatenate
+from fe_relu.neurons import NotP1Error
 from fe_relu.p1 import P1Network
+from fe_relu.recognise import p1_from_relu
 from fe_relu.spaces import UnsupportedFunctionError
 from fe_relu.transfer import interpolation_plan
 
@@ -16,6 +18,7 @@ __all__ = [
     "Affine",
     "Certificate",
     "Grid",
+    "NotP1Error",
     "NotStructuredError",
     "P1Network",
     "ReLUNetwork",
@@ -25,4 +28,5 @@ __all__ = [
     "grid_from_mesh",
     "interpolation_plan",
     "network_from_function",
+    "p1_from_relu",
 ]

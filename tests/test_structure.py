@@ -15,8 +15,8 @@ PACKAGE = Path(fe_relu.__file__).parent
 ORDER = [
     "points", "network", "grid", "hats", "blocks", "compiled", "kernels", "ownership",
     "threads", "tables", "parallel", "exchange", "redistribute", "routing", "p1", "overlay",
-    "certificate", "compat", "spaces", "mesh_cells", "lattices", "meshes", "nodal", "convert",
-    "transfer", "__init__",
+    "certificate", "compat", "spaces", "mesh_cells", "lattices", "neurons", "hat_lattices",
+    "recognise", "meshes", "nodal", "convert", "transfer", "__init__",
 ]  # fmt: skip
 
 #: The only modules that may import a third party, besides NumPy and SciPy.
