@@ -11,7 +11,7 @@ import fe_relu
 ROOT = Path(__file__).parent.parent
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/api.md", "docs/parallel.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/api.md", "docs/parallel.md", "docs/bounds.md"])
 def test_examples_run(comm, page):
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
     assert blocks

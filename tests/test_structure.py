@@ -13,10 +13,10 @@ PACKAGE = Path(fe_relu.__file__).parent
 
 #: Each module imports only from those before it.
 ORDER = [
-    "points", "network", "grid", "hats", "blocks", "compiled", "kernels", "ownership",
-    "threads", "tables", "parallel", "exchange", "redistribute", "routing", "p1", "overlay",
-    "certificate", "compat", "spaces", "mesh_cells", "lattices", "neurons", "hat_lattices",
-    "recognise", "meshes", "nodal", "convert", "transfer", "__init__",
+    "points", "intervals", "network", "grid", "hats", "overlay", "blocks", "compiled", "kernels",
+    "ownership", "threads", "tables", "parallel", "exchange", "redistribute", "routing", "bounds",
+    "p1", "vnnlib", "certificate", "compat", "spaces", "mesh_cells", "lattices", "neurons",
+    "hat_lattices", "recognise", "meshes", "nodal", "convert", "transfer", "__init__",
 ]  # fmt: skip
 
 #: The only modules that may import a third party, besides NumPy and SciPy.
