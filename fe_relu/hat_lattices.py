@@ -15,6 +15,9 @@ from fe_relu.neurons import Neurons, NotP1Error
 #: What suggests a lattice may be off by this fraction of a step, before all vertices fix it.
 ROUGH = 0.1
 
+#: No grid has more cells along an axis.
+MOST_STEPS = 1 << 40
+
 #: Stars by number.
 ALL_STARS = (SLASH, BACKSLASH, DIAMOND, SQUARE, CENTRE)
 
@@ -28,18 +31,17 @@ class HatLattice:
 def hat_lattices(neurons: Neurons) -> list[HatLattice]:
     """The lattices that one neuron allows: that of a vertex with eight neighbours, if there are."""
     slopes = neurons.slopes
-    with np.errstate(over="ignore", invalid="ignore"):
-        dets = cross(slopes[:, :1].T, slopes[:, 1:].T).T
+    dets = cross(slopes[:, :1].T, slopes[:, 1:].T).T
     partner = 1 + np.abs(dets).argmax(axis=1)
     areas = np.abs(dets).max(axis=1)
     typical = np.argsort(areas)[areas.size // 4]
     halves = np.flatnonzero(np.abs(2 * areas - areas[typical]) < 0.1 * areas[typical])
     chosen = halves[0] if halves.size else typical
     p, q = slopes[chosen, 0], slopes[chosen, partner[chosen]]
-    if not areas[chosen] > neurons.noise * np.linalg.norm(p) * np.linalg.norm(q):
+    if not areas[chosen] > neurons.noise * max(p @ p, q @ q):
         raise NotP1Error(
-            f"the lines that second-layer neuron {neurons.rows[chosen]} reads are parallel; those "
-            "of a hat are not"
+            f"the lines that second-layer neuron {neurons.rows[chosen]} reads are parallel "
+            "up to roundoff; those of a hat are not"
         )
     if slopes.shape[1] == 4:
         duals = [((p, q), True), ((p + q, p - q), False)]
@@ -63,7 +65,7 @@ def rough_places(
         vertices = vertices - vertices[:, at_corner[:1]].sum(axis=1, keepdims=True)
     half = 0.5 * (stars == ALL_STARS.index(CENTRE))
     places = np.rint(vertices - half) + half
-    bad |= ~(np.abs(vertices - places) <= ROUGH).all(axis=0)
+    bad |= ~((np.abs(vertices - places) <= ROUGH) & (np.abs(places) < MOST_STEPS)).all(axis=0)
     return stars, places, bad | (half > 0) & (not lattice.crossed)
 
 

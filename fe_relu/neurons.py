@@ -60,13 +60,20 @@ class Neurons:
         terms = _number_of_terms(weight, rows)
         lines = weight.indices.reshape(-1, terms)
         factor = -weight.data.reshape(-1, terms) / bias[:, None]
+        slopes = factor[:, :, None] * normals[read][lines]
         values = output.weight[:, rows].toarray().astype(float) * bias
-        return Neurons(
-            factor[:, :, None] * normals[read][lines],
-            factor * offsets[read][lines],
-            values,
-            rows,
-            dtype,
+        _require_range(slopes, rows)
+        return Neurons(slopes, factor * offsets[read][lines], values, rows, dtype)
+
+
+def _require_range(slopes: npt.NDArray, rows: npt.NDArray[np.int64]) -> None:
+    """Slopes whose products are numbers, and not 0."""
+    steep = np.abs(slopes).max(axis=2)
+    bad = np.flatnonzero(~((steep > 1e-100) & (steep < 1e100)).all(axis=1))
+    if bad.size:
+        raise NotP1Error(
+            f"{bad.size} of {len(rows)} second-layer neurons bend from 1 with slopes out of range, "
+            f"the first is neuron {rows[bad[0]]}: {steep[bad[0]].tolist()}"
         )
 
 

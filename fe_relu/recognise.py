@@ -72,6 +72,11 @@ def p1_from_relu(network: ReLUNetwork, *, rtol: float = 1e-8) -> P1Network:
     if not 0 <= rtol <= 0.1:
         raise ValueError(f"rtol must be between 0 and 0.1, not {rtol}")
     _require_two_hidden_layers(network)
+    with np.errstate(all="ignore"):  # what is out of range is no lattice, and refused as such
+        return _recognised(network, rtol)
+
+
+def _recognised(network: ReLUNetwork, rtol: float) -> P1Network:
     neurons = Neurons.of(network)
     grid, stars, places = _fitted_grid(neurons)
     slack = _slack(neurons, grid, rtol)
@@ -79,6 +84,8 @@ def p1_from_relu(network: ReLUNetwork, *, rtol: float = 1e-8) -> P1Network:
     values = np.zeros((network.dim_out, grid.num_vertices))
     np.add.at(values.T, _vertex_numbers(grid, places), neurons.values.T)
     values = values.astype(neurons.dtype)
+    if not np.isfinite(values).all():
+        raise NotP1Error("the hats fit a grid, but nodal values are out of range")
     found = P1Network(grid, values if len(values) > 1 else values[0])
     _require_same_values(found, network, slack)
     return found

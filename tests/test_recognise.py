@@ -87,6 +87,11 @@ def test_untouched_weights_give_the_bits_of_nodal_values(rng, diagonal, shape, k
     assert found.comm is None
 
 
+def test_a_negative_zero_comes_back_as_zero():
+    network = P1Network(Grid((0, 0), np.eye(2), (1, 1), "right"), np.array([1.0, -0.0, 0.0, 2.0]))
+    assert p1_from_relu(network.explicit()).values.tobytes() == (network.values + 0.0).tobytes()
+
+
 @pytest.mark.parametrize("diagonal", DIAGONALS)
 def test_dyadic_grids_come_back_with_their_bits(rng, diagonal):
     network = network_of_size(diagonal, (8, 4), rng, origin=(0.5, -3), axes=((0.25, 0), (0, 2)))
@@ -319,6 +324,35 @@ def test_random_networks_and_other_sizes_are_refused(rng):
     hat = ReLUNetwork((parallel, Affine([[-1.0, -1.0, -1.0]], [1.0]), Affine([[1.0]], [0.0])))
     with pytest.raises(NotP1Error, match="parallel"):
         p1_from_relu(hat)
+
+
+@settings(derandomize=True, deadline=None, max_examples=300)
+@given(
+    diagonal=st.sampled_from(DIAGONALS),
+    depth=st.integers(0, 2),
+    place=st.tuples(st.integers(0, 10**6), st.integers(0, 10**6)),
+    value=st.floats(allow_nan=False, allow_infinity=False),
+)
+def test_any_one_weight_is_recognised_or_refused(diagonal, depth, place, value):
+    """What is accepted is the same function; nothing else is raised, not even a warning."""
+    rng = np.random.default_rng(1)
+    network = network_of_size(diagonal, (3, 2), rng).explicit()
+    shape = network.layers[depth].weight.shape
+    row, column = place[0] % shape[0], place[1] % (shape[1] + 1)
+    layers = list(network.layers)
+    weight, bias = layers[depth].weight.toarray(), layers[depth].bias.copy()
+    if column < shape[1]:
+        weight[row, column] = value
+    else:
+        bias[row] = value
+    layers[depth] = Affine(weight, bias)
+    network = ReLUNetwork(tuple(layers))
+    try:
+        found = p1_from_relu(network)
+    except NotP1Error:
+        return
+    x = found.grid.origin[:, None] + found.grid.axes @ rng.uniform(-2, 6, (2, 300))
+    assert np.abs(found(x) - network(x)).max() <= 1e-6 * found.size
 
 
 def test_rtol_says_how_far_off_is_still_a_mesh(rng):
