@@ -13,12 +13,12 @@ PACKAGE = Path(fe_relu.__file__).parent
 
 #: Each module imports only from those before it.
 ORDER = [
-    "points", "network", "bubbles", "schemes", "polynomials", "deep",
-    "grid", "hats", "blocks", "compiled", "kernels", "ownership",
-    "threads", "tables", "parallel", "exchange", "redistribute", "routing", "p1", "overlay",
-    "certificate", "compat", "spaces", "mesh_cells", "lattices", "meshes", "nodal", "convert",
-    "transfer", "safetensors", "stored", "kinds", "replacing",
-    "files", "__init__",
+    "points", "intervals", "network", "bubbles", "schemes", "polynomials", "deep", "grid",
+    "hats", "blocks", "compiled", "kernels", "ownership", "threads", "tables", "parallel",
+    "exchange", "redistribute", "routing", "overlay", "bounds", "p1", "certificate", "compat",
+    "spaces", "mesh_cells", "lattices", "meshes", "nodal", "convert", "transfer", "safetensors",
+    "stored", "kinds", "replacing", "files", "vnnlib", "neurons", "hat_lattices", "recognise",
+    "__init__",
 ]  # fmt: skip
 
 #: The only modules that may import a third party, besides NumPy and SciPy.
