@@ -7,6 +7,7 @@ from fe_relu.grid import Grid
 from fe_relu.meshes import NotStructuredError, grid_from_mesh
 from fe_relu.network import Affine, ReLUNetwork, concatenate
 from fe_relu.p1 import P1Network
+from fe_relu.p2 import P2Network
 from fe_relu.spaces import UnsupportedFunctionError
 from fe_relu.transfer import interpolation_plan
 
@@ -18,6 +19,7 @@ __all__ = [
     "Grid",
     "NotStructuredError",
     "P1Network",
+    "P2Network",
     "ReLUNetwork",
     "UnsupportedFunctionError",
     "concatenate",

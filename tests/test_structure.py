@@ -14,9 +14,10 @@ PACKAGE = Path(fe_relu.__file__).parent
 #: Each module imports only from those before it.
 ORDER = [
     "points", "network", "grid", "hats", "blocks", "compiled", "kernels", "ownership",
-    "threads", "tables", "parallel", "exchange", "redistribute", "routing", "p1", "overlay",
-    "certificate", "compat", "spaces", "mesh_cells", "lattices", "meshes", "nodal", "convert",
-    "transfer", "__init__",
+    "threads", "tables", "parallel", "exchange", "redistribute", "routing", "fields", "p1",
+    "quadratic", "p2_layers", "p2_kernels", "p2", "triangles",
+    "overlay", "certificate", "compat", "spaces", "mesh_cells", "lattices", "meshes", "nodal",
+    "convert", "transfer", "__init__",
 ]  # fmt: skip
 
 #: The only modules that may import a third party, besides NumPy and SciPy.
