@@ -250,13 +250,12 @@ class GridNetwork:
             size = 1 if self.comm is None else self.comm.size
             if root is not None and not 0 <= root < size:
                 raise ValueError(f"root must be a rank from 0 to {size - 1}, not {root}")
+        comm, blocks = self.comm, self._node_blocks
         values: npt.NDArray | None = self.values
-        if self.comm is not None and self._node_blocks is not None:
-            own = np.atleast_2d(self.values)
-            whole = gather_windows(self.comm, self.node_grid, self._node_blocks, own, root)
-            values = whole if whole is None or self.values.ndim == 2 else whole[0]
-        elif self.comm is not None and root not in (None, self.comm.rank):
-            return None
+        if comm is not None and blocks is not None:
+            values = gather_windows(comm, self.node_grid, blocks, self.values, root)
+        elif comm is not None and root not in (None, comm.rank):
+            values = None
         if values is None:
             return None
         return replace(self, values=values, comm=None, blocks=None, source=None, newest=[])

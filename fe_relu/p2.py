@@ -154,6 +154,6 @@ def checked_levels(levels: int) -> None:
         raise TypeError(f"levels must be an integer, not {levels!r}")
     if not 1 <= levels <= MAX_LEVELS:
         raise ValueError(
-            f"levels must be from 1 to {MAX_LEVELS}, not {levels}; 1 keeps the values at midpoints, "
+            f"levels must be from 1 to {MAX_LEVELS}, not {levels}; 1 keeps values at midpoints, "
             f"{MAX_LEVELS} makes the error less than roundoff"
         )

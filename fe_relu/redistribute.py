@@ -102,14 +102,14 @@ def fetch(
 def gather_windows(
     comm: MPI.Comm, grid: Grid, blocks: Blocks, values: npt.NDArray, root: int | None
 ) -> npt.NDArray | None:
-    """The values of the whole grid, (k, num_vertices), from those of windows. Collective.
+    """The values of the whole grid from those of windows, (…, n) both. Collective.
 
     On every rank, or on root alone and None elsewhere.
     """
-    columns = gather_columns(comm, values, root)
+    columns = gather_columns(comm, np.atleast_2d(values), root)
     if columns is None:
         return None
     whole = np.empty((len(columns), grid.num_vertices), columns.dtype)
     windows = [blocks.window(rank) for rank in range(comm.size)]
     whole[:, np.concatenate([window.vertices(grid) for window in windows])] = columns
-    return whole
+    return whole.reshape(*values.shape[:-1], -1)
