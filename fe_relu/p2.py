@@ -130,8 +130,7 @@ class P2Network(GridNetwork):
         4^−levels times that for the P1 part alone. It is attained, and no bound could be smaller;
         roundoff of evaluation is not in it. Collective if the values are spread in blocks.
         """
-        own = 0.0 if self.values.size == 0 else largest_bump(self._edges)
-        own *= 4.0**-self.levels
+        own = 4.0**-self.levels * largest_bump(self._edges)
         return own if self.blocks is None or self.comm is None else largest(self.comm, own)
 
     def explicit(self) -> ReLUNetwork:

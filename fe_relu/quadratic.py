@@ -47,13 +47,17 @@ class Nodes(NamedTuple):
 
     @staticmethod
     def of(window: Window, values: npt.NDArray, has_centres: bool) -> Nodes:
-        """Views of values (k, n) at the nodes of a window of cells, in its order."""
-        nx, ny = window.shape
+        """Views of values (k, n) at the nodes of a window of cells, in its order.
+
+        A window without cells has one vertex of value 0, so that its shapes fit too.
+        """
+        (nx, ny), k = window.shape, len(values)
+        values = values if nx > 0 else np.zeros((k, 1), values.dtype)
         split = (2 * nx + 1) * (2 * ny + 1)
-        places = values[:, :split].reshape(-1, 2 * ny + 1, 2 * nx + 1)
+        places = values[:, :split].reshape(k, 2 * ny + 1, 2 * nx + 1)
         spokes: tuple[npt.NDArray, ...] = ()
         if has_centres:
-            centres = values[:, split:].reshape(-1, 2 * ny, 2 * nx)
+            centres = values[:, split:].reshape(k, 2 * ny, 2 * nx)
             spokes = tuple(centres[:, b::2, a::2] for a, b in SPOKES)
         return Nodes(
             places[:, ::2, ::2],
