@@ -110,11 +110,11 @@ class P2Network(GridNetwork):
         super().__post_init__()
         checked_levels(self.levels)
 
-    @cached_property
+    @property
     def _nodes(self) -> Nodes:
         return Nodes.of(self.window, np.atleast_2d(self.values), self.grid.has_centres)
 
-    @cached_property
+    @property
     def _edges(self) -> Edges:
         return surpluses(self.grid, self.window, self._nodes)
 

@@ -11,14 +11,14 @@ import fe_relu
 ROOT = Path(__file__).parent.parent
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/api.md", "docs/parallel.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/api.md", "docs/parallel.md", "docs/p2.md"])
 def test_examples_run(comm, page):
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
     assert blocks
     names = {}
     for block in blocks:
         exec(compile(block, page, "exec"), names)
-    assert isinstance(names["network"], fe_relu.P1Network)
+    assert isinstance(names["network"], fe_relu.P1Network | fe_relu.P2Network)
 
 
 @pytest.mark.parametrize("page", ["README.md", "CHANGELOG.md", *ROOT.glob("docs/*.md")])
