@@ -11,6 +11,7 @@ from fe_relu.meshes import NotStructuredError, grid_from_mesh
 from fe_relu.network import Affine, ReLUNetwork, concatenate
 from fe_relu.neurons import NotP1Error
 from fe_relu.p1 import P1Network
+from fe_relu.p2 import P2Network
 from fe_relu.recognise import p1_from_relu
 from fe_relu.spaces import UnsupportedFunctionError
 from fe_relu.transfer import interpolation_plan
@@ -27,6 +28,7 @@ __all__ = [
     "NotP1Error",
     "NotStructuredError",
     "P1Network",
+    "P2Network",
     "ReLUNetwork",
     "UnsupportedFunctionError",
     "concatenate",

@@ -30,6 +30,11 @@ class Window:
     start: tuple[int, int]
     shape: tuple[int, int]
 
+    def scaled(self, factor: int) -> Window:
+        """The same part of a grid finer by a factor."""
+        (i, j), (nx, ny) = self.start, self.shape
+        return Window((i * factor, j * factor), (nx * factor, ny * factor))
+
     def num_vertices(self, has_centres: bool) -> int:
         nx, ny = self.shape
         if nx == 0 or ny == 0:

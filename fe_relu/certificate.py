@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""How far a network is from a P1 function: proven bounds of sup |network − function|."""
+"""How far a network is from a function: proven bounds of sup |network − function|."""
 
 from __future__ import annotations
 
@@ -13,10 +13,15 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
+from fe_relu.fields import GridNetwork
+from fe_relu.grid import Grid
 from fe_relu.network import Affine, ReLUNetwork, relu
 from fe_relu.overlay import overlay_points
 from fe_relu.p1 import P1Network
+from fe_relu.p2 import P2Network
 from fe_relu.parallel import largest
+from fe_relu.quadratic import EDGES
+from fe_relu.triangles import NODAL_FACTOR, Triangles
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -48,29 +53,6 @@ class Certificate:
     exact: bool
     lower: float
     upper: float
-
-
-@dataclass(frozen=True)
-class Triangles:
-    """A P1 function as plain arrays: what certificates are about.
-
-    Args:
-        points: Coordinates of the nodes, shape (2, n).
-        corners: Nodes of each cell, shape (3, m).
-        values: Nodal values, shape (k, n).
-    """
-
-    points: npt.NDArray
-    corners: npt.NDArray
-    values: npt.NDArray
-
-    def at(self, cells: npt.NDArray, weights: npt.NDArray) -> tuple[npt.NDArray, npt.NDArray]:
-        """Coordinates (2, n) and function values (k, n) at barycentric weights (3, n) of cells."""
-        corners = self.corners[:, cells]
-        return (
-            np.einsum("cin,in->cn", self.points[:, corners], weights),
-            np.einsum("cin,in->cn", self.values[:, corners], weights),
-        )
 
 
 @dataclass(frozen=True)
@@ -111,42 +93,75 @@ def difference(network: Callable, triangles: Triangles) -> Bounds:
 
 @difference.register
 def _(network: P1Network, triangles: Triangles) -> Bounds:
-    """Both functions are P1, so the difference is P1 on the overlay of both meshes.
+    """The difference of two P1 functions is P1 on the overlay of both meshes.
 
     Its sup is attained at a vertex of the overlay, and all of those are looked at.
     """
-    most = 0.0
+    return _on_overlay(network, network, network.grid, 1, triangles)
+
+
+@difference.register
+def _(network: P2Network, triangles: Triangles) -> Bounds:
+    """The network with one level is P1 on a finer lattice; the others add little to it."""
+    one_level = replace(network, levels=1)
+    # Red refinement of a crossed cell has lines through the quarters of its sides.
+    factor = 4 if network.grid.has_centres else 2
+    bounds = _on_overlay(network, one_level, network.grid.refined(factor), factor, triangles)
+    return replace(bounds, upper=bounds.upper + network.error_bound + one_level.error_bound)
+
+
+def _on_overlay(
+    network: GridNetwork, linear: GridNetwork, grid: Grid, ring: int, triangles: Triangles
+) -> Bounds:
+    """Bounds of sup |linear − function| from above, and of sup |network − function| from below.
+
+    Args:
+        network: What is to be bounded from below.
+        linear: What is to be bounded from above; P1 between the lines of the grid.
+        grid: The grid with those lines.
+        ring: Its steps to the end of the ring.
+        triangles: The function.
+    """
+    seen = most = 0.0
     # The network may be collective, so that every rank has to call it equally often.
     for cells in _padded(_tiles(triangles, 64 * CELLS_AT_ONCE), network.comm):
         corners = triangles.points[:, triangles.corners[:, cells]]
-        cell, weights = overlay_points(network.grid, corners)
-        x, values = triangles.at(cells[cell], weights)
-        most = max(most, float(np.abs(network(x) - values).max(initial=0)))
-    roundoff = _p1_roundoff(network, triangles)
-    return Bounds.of(most - roundoff, most + roundoff, roundoff)
+        cell, weights = overlay_points(grid, corners, ring)
+        x, values = triangles.linear_at(cells[cell], weights)
+        found = linear(x)
+        most = max(most, float(np.abs(found - values).max(initial=0)))
+        _, values = triangles.at(cells[cell], weights)
+        found = found if network is linear else network(x)
+        seen = max(seen, float(np.abs(found - values).max(initial=0)))
+    most += float(triangles.bumps().max(initial=0))
+    roundoff = _roundoff(network, triangles)
+    return Bounds.of(seen - roundoff, most + roundoff, roundoff)
 
 
 def copied_bounds(
-    network: P1Network, triangles: Triangles, vertices: npt.NDArray[np.int64], nodal: npt.NDArray
+    network: GridNetwork, triangles: Triangles, nodes: npt.NDArray[np.int64], nodal: npt.NDArray
 ) -> Bounds:
-    """The bounds where the function has the network's nodal values, (k, n), those of `vertices`.
+    """The bounds where the function has the network's nodal values, (k, n), those of `nodes`.
 
-    Nodes may lie a little off the grid's vertices. Then the function at a point is the network at
-    one shifted likewise, and the network's slope is at most 4 max|u| per lattice step.
+    Points may lie a little off the grid's nodes. Then the function at a point is that of the grid
+    at one shifted likewise.
     """
     rounding = np.abs(triangles.values - nodal).max(initial=0)
-    places = network.grid.lattice_positions(vertices)
+    between = NODAL_FACTOR[network.degree] * rounding
+    places = network.node_grid.lattice_positions(nodes) / network.degree
     shifts = np.abs(network.grid.to_lattice(triangles.points) - places).sum(axis=0)
-    shifted = 4 * shifts.max(initial=0) * network.size
-    roundoff = _p1_roundoff(network, triangles)
-    return Bounds.of(rounding - shifted - roundoff, rounding + shifted + roundoff, roundoff)
+    shifted = network.steepness * shifts.max(initial=0) * network.size
+    roundoff = _roundoff(network, triangles)
+    apart = max(rounding, network.error_bound - between)
+    upper = network.error_bound + between + shifted + roundoff
+    return Bounds.of(apart - shifted - roundoff, upper, roundoff)
 
 
-def _p1_roundoff(network: P1Network, triangles: Triangles) -> float:
+def _roundoff(network: GridNetwork, triangles: Triangles) -> float:
     """Roundoff of evaluating both the network and the function on the triangles."""
     dtype = _coarsest(network.dtype, triangles.points.dtype, triangles.values.dtype)
     resolution = network.grid.resolution(dtype, triangles.points)
-    return 2 * resolution * network.size
+    return network.steepness / 2 * resolution * network.size
 
 
 def _coarsest(*dtypes: np.dtype) -> np.dtype:
@@ -244,13 +259,18 @@ class _Patch:
         """The bounds of the difference from the function on these cells."""
         nodal = triangles.values[:, triangles.corners[:, cells]].astype(float)
         function = np.einsum("sv,kvm->ksm", SAMPLES, nodal)
+        if triangles.surpluses is not None:
+            products = np.array([SAMPLES[:, a] * SAMPLES[:, b] for a, b in EDGES])
+            surpluses = triangles.surpluses[:, :, cells]
+            function += 4 * np.einsum("vs,kvm->ksm", products, surpluses)
         eps = np.finfo(triangles.values.dtype).eps
         units = 4 * eps * (1 + _reach_over_height(triangles.points[:, triangles.corners[:, cells]]))
         roundoff = 2 * self.slack + (units * np.abs(nodal).max(axis=1))[:, None]
         apart = np.abs(self.values - function)
         at_corners = (apart + roundoff)[:, :3].max(axis=1)
         deviation = np.maximum(-self.low, self.high)
-        return Bounds.of(apart - roundoff, deviation + at_corners, roundoff.max(axis=1))
+        upper = deviation + at_corners + triangles.bumps(cells)
+        return Bounds.of(apart - roundoff, upper, roundoff.max(axis=1))
 
 
 def _reach_over_height(corners: npt.NDArray) -> npt.NDArray:

@@ -8,24 +8,26 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from fe_relu import compat
 from fe_relu.blocks import Blocks
-from fe_relu.certificate import Bounds, Certificate, Triangles, copied_bounds, difference
+from fe_relu.certificate import Bounds, Certificate, copied_bounds, difference
+from fe_relu.fields import GridNetwork
 from fe_relu.grid import Grid
 from fe_relu.meshes import LocatedMesh, NotStructuredError, locate_mesh
 from fe_relu.nodal import GridValues
 from fe_relu.p1 import P1Network
+from fe_relu.p2 import P2Network, checked_levels
 from fe_relu.parallel import require_alike, same_ranks, together
 from fe_relu.redistribute import aligned_blocks
 from fe_relu.spaces import (
     Network,
-    dof_of_node,
+    at_dofs,
+    require_lagrange,
     require_outputs,
-    require_p1,
     require_plane_triangles,
     require_real,
     space_of,
 )
+from fe_relu.triangles import Triangles
 
 if TYPE_CHECKING:
     from dolfinx import fem, mesh
@@ -37,41 +39,59 @@ REPLICATED_VALUES = 1 << 22
 
 
 def network_from_function(
-    u: fem.Function, *, rtol: float = 1e-8, layout: Layout = "auto"
-) -> P1Network:
-    """The two-hidden-layer ReLU network that equals the P1 function u. Collective.
+    u: fem.Function,
+    *,
+    rtol: float = 1e-8,
+    layout: Layout = "auto",
+    levels: int | None = None,
+) -> P1Network | P2Network:
+    """The ReLU network that equals a P1 function, or is near a P2 function. Collective.
 
-    A scalar function gives a network with one output, a blocked one with k outputs over one shared
-    pair of hidden layers. The network holds a copy of the nodal values, bit for bit.
+    A P1 function is a network with two hidden layers. A P2 function becomes a deep one, near it up
+    to `P2Network.error_bound`, which falls fourfold with every level. A scalar function gives a
+    network with one output, a blocked one with k outputs over shared hidden layers. The network
+    holds a copy of the nodal values, bit for bit.
 
     Args:
-        u: Real scalar or blocked P1 function on a structured triangle mesh, see `grid_from_mesh`.
+        u: Real scalar or blocked P1 or P2 function on a structured triangle mesh, see
+            `grid_from_mesh`.
         rtol: As for `grid_from_mesh`.
         layout: Where the nodal values live. "replicated": all on every rank, so that no point
             travels. "blocks": each rank has a block of the grid, and points travel to their block
             and back. "auto": replicated up to `REPLICATED_VALUES` numbers, else blocks.
+        levels: Of the deep network of a P2 function, see `P2Network`; 10 by default.
 
     Raises:
         UnsupportedFunctionError: u is of another element, a part of a mixed space, or complex.
         NotStructuredError: The mesh is not structured.
-        ValueError: A nodal value is NaN or infinite, or layout is another word.
-        TypeError: u is no dolfinx Function.
+        ValueError: A nodal value is NaN or infinite, layout is another word, or levels is out of
+            range or given for a P1 function.
+        TypeError: u is no dolfinx Function, or levels no integer.
     """
     V = space_of(u)
     with together(V.mesh.comm):
-        require_p1(V)
+        require_lagrange(V)
         require_real(u)
         if layout not in ("auto", "blocks", "replicated"):
             raise ValueError(f'layout must be "auto", "blocks" or "replicated", not {layout!r}')
+        degree = V.ufl_element().degree
+        if levels is not None and degree == 1:
+            raise ValueError("levels are for P2 functions; a P1 function is a network exactly")
+        levels = P2Network.levels if levels is None else levels
+        checked_levels(levels)
+    if degree == 2:
+        require_alike(V.mesh.comm, levels, "levels")
     located = locate_mesh(V.mesh, rtol=rtol)
     source = GridValues(V, located, _blocks(V, located, layout))
     values = source.values(u)
     with together(V.mesh.comm):
-        return P1Network(located.grid, values, V.mesh.comm, source.blocks, source)
+        known = (located.grid, values, V.mesh.comm, source.blocks, source)
+        return P1Network(*known) if degree == 1 else P2Network(*known, levels=levels)
 
 
 def _blocks(V: fem.FunctionSpace, located: LocatedMesh, layout: Layout) -> Blocks | None:
-    numbers = located.grid.num_vertices * V.dofmap.index_map_bs
+    nodes = located.grid.refined(V.ufl_element().degree)
+    numbers = nodes.num_vertices * V.dofmap.index_map_bs
     spread = layout == "blocks" or (layout == "auto" and numbers > REPLICATED_VALUES)
     if not spread or V.mesh.comm.size == 1:
         return None
@@ -82,16 +102,16 @@ def _blocks(V: fem.FunctionSpace, located: LocatedMesh, layout: Layout) -> Block
 def function_from_network(
     network: Network, V: fem.FunctionSpace, *, rtol: float = 1e-8
 ) -> tuple[fem.Function, Certificate]:
-    """The P1 function in V with the network's values at the vertices, and how far it is off.
+    """The function in V with the network's values at the nodes, and how far it is off.
 
-    Collective. If the network is of V's own grid, nodal values are copied, bit for bit, whatever
-    the partition; otherwise the network is evaluated at the vertices.
+    Collective. If the network is of V's own grid and degree, nodal values are copied, bit for bit,
+    whatever the partition; otherwise the network is evaluated at the nodes.
 
     Args:
-        network: A `P1Network`, a `ReLUNetwork` (the same on every rank), or any callable that maps
-            points (2, n) to values (n,) or (k, n). Of a callable that is neither nothing can be
-            proven: `Certificate.upper` is infinite.
-        V: A scalar or blocked P1 space on any triangle mesh in the plane.
+        network: A `P1Network`, a `P2Network`, a `ReLUNetwork` (the same on every rank), or any
+            callable that maps points (2, n) to values (n,) or (k, n). Of a plain callable nothing
+            can be proven: `Certificate.upper` is infinite.
+        V: A scalar or blocked P1 or P2 space on any triangle mesh in the plane.
         rtol: As for `grid_from_mesh`, to tell whether V is on the network's own grid.
 
     Returns:
@@ -99,7 +119,7 @@ def function_from_network(
         sup |network − function| over the mesh and all components.
 
     Raises:
-        UnsupportedFunctionError: V is not P1 on plane triangles.
+        UnsupportedFunctionError: V is not P1 or P2 on plane triangles.
         TypeError: V is no function space, or ranks pass different kinds of network.
         ValueError: rtol is not in [0, 0.1], the network has another number of outputs than V, or
             it gives NaN.
@@ -111,31 +131,39 @@ def function_from_network(
     with together(comm):
         if not is_space:
             raise TypeError(f"expected a dolfinx.fem.FunctionSpace, not {type(V).__name__}")
-        require_p1(V)
+        require_lagrange(V)
         require_plane_triangles(V.mesh)
         require_outputs(network, V)
-        if isinstance(network, P1Network) and not same_ranks(network.comm, comm):
+        if isinstance(network, GridNetwork) and not same_ranks(network.comm, comm):
             raise ValueError(
                 "the network and V are on different ranks; network.gather() is of each rank alone"
             )
     require_alike(comm, type(network).__name__, "kinds of network")
-    dtype = V.mesh.geometry.x.dtype
-    if isinstance(network, P1Network) and (located := _located_on(network.grid, V.mesh, rtol)):
-        vertices = located.vertex_of_node
-        nodal = network.values_at_vertices(vertices)
-        triangles = _triangles(V.mesh, nodal.astype(dtype))
-        own = copied_bounds(network, triangles, vertices, nodal)
+    nodes = _own_nodes(network, V, rtol) if isinstance(network, GridNetwork) else None
+    if isinstance(network, GridNetwork) and nodes is not None:
+        nodal = network.nodal_values(nodes)
+        own = copied_bounds(network, _triangles(V, nodal), nodes, nodal)
     else:
-        nodal = _evaluated_at_nodes(network, V)
-        triangles = _triangles(V.mesh, nodal.astype(dtype))
-        if isinstance(network, P1Network):
+        nodal = _evaluated_at_dofs(network, V)
+        triangles = _triangles(V, nodal)
+        if isinstance(network, GridNetwork):
             own = difference(network, triangles)
         else:
             with together(comm):
                 own = difference(network, triangles)
-    u = fem.Function(V, dtype=dtype)
-    u.x.array.reshape(-1, V.dofmap.index_map_bs)[dof_of_node(V)] = nodal.T
+    u = fem.Function(V, dtype=V.mesh.geometry.x.dtype)
+    u.x.array.reshape(-1, V.dofmap.index_map_bs)[:] = nodal.T
     return u, _joined(comm, own).certificate()
+
+
+def _own_nodes(
+    network: GridNetwork, V: fem.FunctionSpace, rtol: float
+) -> npt.NDArray[np.int64] | None:
+    """The network's node of each local dof, if V is of its own grid and degree."""
+    located = _located_on(network.grid, V.mesh, rtol)
+    if located is None or V.ufl_element().degree != network.degree:
+        return None
+    return GridValues(V, located, None).node_of_dof
 
 
 def _located_on(grid: Grid, mesh: mesh.Mesh, rtol: float) -> LocatedMesh | None:
@@ -148,9 +176,9 @@ def _located_on(grid: Grid, mesh: mesh.Mesh, rtol: float) -> LocatedMesh | None:
     return located if same else None
 
 
-def _evaluated_at_nodes(network: Network, V: fem.FunctionSpace) -> npt.NDArray:
-    """The network's values at the local geometry nodes, shape (k, n), in its own precision."""
-    x = V.mesh.geometry.x[:, :2].T
+def _evaluated_at_dofs(network: Network, V: fem.FunctionSpace) -> npt.NDArray:
+    """The network's values at the local dofs, shape (k, n), in its own precision."""
+    x = at_dofs(V, V.mesh.geometry.x[:, :2].T)
     with together(V.mesh.comm):
         values = np.atleast_2d(network(x))
         if values.shape != (V.dofmap.index_map_bs, x.shape[1]):
@@ -164,9 +192,11 @@ def _evaluated_at_nodes(network: Network, V: fem.FunctionSpace) -> npt.NDArray:
     return values
 
 
-def _triangles(mesh: mesh.Mesh, nodal: npt.NDArray) -> Triangles:
-    corners = compat.geometry_dofmap(mesh)[: mesh.topology.index_map(2).size_local].T
-    return Triangles(mesh.geometry.x[:, :2].T, corners, nodal)
+def _triangles(V: fem.FunctionSpace, nodal: npt.NDArray) -> Triangles:
+    """The function in V with these values at the local dofs, on the owned cells."""
+    points = at_dofs(V, V.mesh.geometry.x[:, :2].T)
+    cells = V.dofmap.list[: V.mesh.topology.index_map(2).size_local].T
+    return Triangles.of(points, cells, nodal.astype(V.mesh.geometry.x.dtype))
 
 
 def _joined(comm: Any, own: Bounds) -> Bounds:

@@ -126,6 +126,11 @@ class Grid:
         """Coordinates of the vertices, shape (2, num_vertices)."""
         return self.origin[:, None] + self.axes @ self.lattice_positions()
 
+    def refined(self, factor: int) -> Grid:
+        """The grid with steps smaller by a factor and as many more cells, of the same diagonal."""
+        nx, ny = self.shape
+        return Grid(self.origin, self.axes / factor, (nx * factor, ny * factor), self.diagonal)
+
     def to_lattice(self, x: npt.NDArray) -> npt.NDArray[np.float64]:
         """Lattice coordinates of the columns of x, shape (2, n)."""
         return self.inverse @ (x[:2] - self.origin[:, None])

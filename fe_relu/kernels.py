@@ -96,6 +96,18 @@ def kept(s: Any, first: Any, last: Any, real: Any) -> Any:
 
 
 @compiled
+def within(x: Any, y: Any, numbers: Any, place: Any) -> Any:
+    """1 on a table, its ring included, else 0: what slopes are multiplied by."""
+    s, t = lattice_point(x, y, numbers)
+    return np.int64(
+        (s >= place.i0)
+        & (s <= place.i0 + place.nx + 2)
+        & (t >= place.j0)
+        & (t <= place.j0 + place.ny + 2)
+    )
+
+
+@compiled
 def not_finite(x: Any, y: Any) -> Any:
     return np.int64(x - x != 0) + np.int64(y - y != 0)
 
@@ -223,10 +235,10 @@ def evaluate(x: Any, y: Any, frame: Any, place: Any, cut: Any, table: Any, out: 
 def gradient(x: Any, y: Any, frame: Any, place: Any, cut: Any, table: Any, out: Any) -> Any:
     """Writes the gradient at the points (x, y) into out, shape (k, 2, n).
 
-    The slopes of the located triangle come from its three vertices, whose lattice places are
-    integers or, for centres, integers and a half.
+    The slopes of the located triangle come from its three vertices; beyond the ring they are 0.
     """
     real = frame.dtype.type
+    numbers = unpacked(frame)
     width = place.nx + 3
     centres = width * (place.ny + 3)
     first, middle = np.empty(BLOCK, INDEX), np.empty(BLOCK, INDEX)
@@ -238,20 +250,38 @@ def gradient(x: Any, y: Any, frame: Any, place: Any, cut: Any, table: Any, out: 
         xs, ys = x[start:stop], y[start:stop]
         bad += locate(xs, ys, frame, place, cut, first, middle, last, high, low)
         for k in range(xs.size):
-            ai, aj = _lattice_place(first[k], width, centres)
-            bi, bj = _lattice_place(middle[k], width, centres)
-            ci, cj = _lattice_place(last[k], width, centres)
-            bi, bj, ci, cj = bi - ai, bj - aj, ci - ai, cj - aj
-            area = bi * cj - bj * ci
+            steps = corner_steps(first[k], middle[k], last[k], width, centres)
+            inside = real(within(xs[k], ys[k], numbers, place))
             for component in range(len(table)):
                 values = table[component]
-                b = values[middle[k]] - values[first[k]]
-                c = values[last[k]] - values[first[k]]
-                along_s = (real(cj) * b - real(bj) * c) / real(area)
-                along_t = (real(bi) * c - real(ci) * b) / real(area)
-                out[component, 0, start + k] = frame[2] * along_s + frame[4] * along_t
-                out[component, 1, start + k] = frame[3] * along_s + frame[5] * along_t
+                b = inside * (values[middle[k]] - values[first[k]])
+                c = inside * (values[last[k]] - values[first[k]])
+                slopes = slopes_from_corners(steps, b, c, frame)
+                out[component, 0, start + k], out[component, 1, start + k] = slopes
     return bad
+
+
+@compiled
+def corner_steps(first: Any, middle: Any, last: Any, width: Any, centres: Any) -> Any:
+    """Lattice steps from the first to the middle and to the last vertex, and their cross product.
+
+    Places are integers or, for centres, integers and a half.
+    """
+    ai, aj = _lattice_place(first, width, centres)
+    bi, bj = _lattice_place(middle, width, centres)
+    ci, cj = _lattice_place(last, width, centres)
+    bi, bj, ci, cj = bi - ai, bj - aj, ci - ai, cj - aj
+    return bi, bj, ci, cj, bi * cj - bj * ci
+
+
+@compiled
+def slopes_from_corners(steps: Any, b: Any, c: Any, frame: Any) -> Any:
+    """The gradient of the affine function that gains b and c along the two steps."""
+    real = frame.dtype.type
+    bi, bj, ci, cj, area = steps
+    along_s = (real(cj) * b - real(bj) * c) / real(area)
+    along_t = (real(bi) * c - real(ci) * b) / real(area)
+    return frame[2] * along_s + frame[4] * along_t, frame[3] * along_s + frame[5] * along_t
 
 
 @compiled

@@ -95,14 +95,15 @@ def _located(cells: MeshCells, grid: Grid, rtol: float) -> LocatedMesh | None:
     diagonal, cell_ids, unfit = CELL_NUMBERS[grid.has_centres](cells, i, j, nx)
     if diagonal is None or cells.sum(unfit) > 0:
         return None
-    vertices = _vertex_numbers(grid, i, j)
+    vertices = vertex_numbers(grid, i, j)
     complete = each_once(cells.comm, vertices[: cells.num_owned_nodes], grid.num_vertices)
     if not complete or not each_once(cells.comm, cell_ids, grid.num_cells):
         return None
     return LocatedMesh(Grid(grid.origin, grid.axes, grid.shape, diagonal), vertices)
 
 
-def _vertex_numbers(grid: Grid, i: npt.NDArray, j: npt.NDArray) -> npt.NDArray[np.int64]:
+def vertex_numbers(grid: Grid, i: npt.NDArray, j: npt.NDArray) -> npt.NDArray[np.int64]:
+    """The vertices at lattice places (i, j), counted in half steps if the grid has centres."""
     nx, ny = grid.shape
     if not grid.has_centres:
         return j * (nx + 1) + i

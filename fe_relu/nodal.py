@@ -11,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from fe_relu.blocks import Blocks
-from fe_relu.meshes import LocatedMesh
+from fe_relu.grid import Grid
+from fe_relu.meshes import LocatedMesh, vertex_numbers
 from fe_relu.parallel import gather_columns, require_alike, together
 from fe_relu.redistribute import Redistribution
-from fe_relu.spaces import dof_of_node, require_p1, require_real, space_of
+from fe_relu.spaces import at_dofs, require_lagrange, require_real, space_of
 
 if TYPE_CHECKING:
     from dolfinx import fem
@@ -22,26 +23,44 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class GridValues:
-    """The nodal values of functions in V, put into the vertex order of V's grid."""
+    """The nodal values of functions in V, put into the order of V's nodes on the grid.
+
+    For P1 that is the vertex order of the grid, for P2 that of the grid refined by two. The blocks
+    are of the cells of V's own grid.
+    """
 
     V: fem.FunctionSpace
     located: LocatedMesh
     blocks: Blocks | None
 
+    @property
+    def degree(self) -> int:
+        return self.V.ufl_element().degree
+
+    @cached_property
+    def node_grid(self) -> Grid:
+        """The grid whose vertices are V's nodes."""
+        return self.located.grid.refined(self.degree)
+
     def values(self, u: fem.Function) -> npt.NDArray:
         """Nodal values of this rank's window, the whole grid without blocks. Collective.
 
-        Shape (n,) or (k, n), in the vertex order of the window.
+        Shape (n,) or (k, n), in the vertex order of the window of `node_grid`.
 
         Raises:
-            UnsupportedFunctionError: u is not real P1.
-            ValueError: u is on another mesh than V, or has another value shape.
+            UnsupportedFunctionError: u is not real P1 or P2.
+            ValueError: u is on another mesh than V, of another degree or value shape.
         """
         with together(self.V.mesh.comm):
             here = space_of(u)
             same_space = here == self.V
             if not same_space:
-                require_p1(here)
+                require_lagrange(here)
+                if here.ufl_element().degree != self.degree:
+                    raise ValueError(
+                        f"the function is P{here.ufl_element().degree}, but the network came from "
+                        f"P{self.degree}; network_from_function makes a new one"
+                    )
                 if here.mesh is not self.V.mesh:
                     raise ValueError("the function is on another mesh than the network came from")
             if here.value_shape != self.V.value_shape:
@@ -65,25 +84,29 @@ class GridValues:
         return values if self.V.value_shape else values[0]
 
     @property
-    def _vertex_of_dof(self) -> npt.NDArray[np.int64]:
-        """The grid's vertex of each dof that this rank owns."""
-        vertices = np.empty(self.V.dofmap.index_map.size_local, np.int64)
-        dofs = dof_of_node(self.V)
-        owned = dofs < vertices.size
-        vertices[dofs[owned]] = self.located.vertex_of_node[owned]
-        return vertices
+    def node_of_dof(self) -> npt.NDArray[np.int64]:
+        """The node of each local (blocked) dof, ghosts included, as a vertex of `node_grid`."""
+        grid = self.located.grid
+        places = grid.lattice_positions(self.located.vertex_of_node)
+        finer = self.degree * (2 if grid.has_centres else 1)
+        i, j = at_dofs(self.V, np.rint(finer * places).astype(np.int64))
+        return vertex_numbers(self.node_grid, i, j)
+
+    @property
+    def _owned_nodes(self) -> npt.NDArray[np.int64]:
+        return self.node_of_dof[: self.V.dofmap.index_map.size_local]
 
     @cached_property
     def _redistribution(self) -> Redistribution | None:
-        grid, comm = self.located.grid, self.V.mesh.comm
         if self.blocks is None:
             return None
-        return Redistribution.of(comm, grid, self.blocks, self._vertex_of_dof)
+        blocks = self.blocks.scaled(self.degree)
+        return Redistribution.of(self.V.mesh.comm, self.node_grid, blocks, self._owned_nodes)
 
     @cached_property
     def _order(self) -> npt.NDArray[np.int64]:
-        """For each vertex of the grid, its position among the owned dofs of all ranks."""
-        vertices = gather_columns(self.V.mesh.comm, self._vertex_of_dof[None])[0]
-        order = np.empty_like(vertices)
-        order[vertices] = np.arange(vertices.size)
+        """For each node of the grid, its position among the owned dofs of all ranks."""
+        nodes = gather_columns(self.V.mesh.comm, self._owned_nodes[None])[0]
+        order = np.empty_like(nodes)
+        order[nodes] = np.arange(nodes.size)
         return order

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from fe_relu.blocks import Blocks
 from fe_relu.exchange import Exchange, Parcels, exchange_on
 from fe_relu.grid import Grid
+from fe_relu.parallel import gather_columns
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -96,3 +97,19 @@ def fetch(
     received = parcels.like((len(values),), values.dtype)
     exchange.swap(sources, answers, parcels.ranks, received)
     return parcels.unpack(received) if received else np.empty((len(values), 0), values.dtype)
+
+
+def gather_windows(
+    comm: MPI.Comm, grid: Grid, blocks: Blocks, values: npt.NDArray, root: int | None
+) -> npt.NDArray | None:
+    """The values of the whole grid from those of windows, (…, n) both. Collective.
+
+    On every rank, or on root alone and None elsewhere.
+    """
+    columns = gather_columns(comm, np.atleast_2d(values), root)
+    if columns is None:
+        return None
+    whole = np.empty((len(columns), grid.num_vertices), columns.dtype)
+    windows = [blocks.window(rank) for rank in range(comm.size)]
+    whole[:, np.concatenate([window.vertices(grid) for window in windows])] = columns
+    return whole.reshape(*values.shape[:-1], -1)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from fe_relu.blocks import Blocks
     from fe_relu.grid import Grid
 
-#: What points ask of a table: `Table.values` or `Table.gradient`.
+#: What points ask of a table: its values or its gradient.
 Ask = Callable[[Table, npt.NDArray, npt.DTypeLike], npt.NDArray]
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fe_relu import compat
+from fe_relu.quadratic import EDGES
 
 if TYPE_CHECKING:
     from dolfinx import fem, mesh
@@ -17,12 +18,13 @@ if TYPE_CHECKING:
 Network = Callable[[npt.NDArray], npt.NDArray]
 
 SUPPORTED = (
-    "supported are real P1 Lagrange functions, scalar (('P', 1)) or blocked (('P', 1, (k,)))"
+    "supported are real P1 and P2 Lagrange functions, scalar (('P', 1), ('P', 2)) or blocked "
+    "(('P', 1, (k,)), ('P', 2, (k,)))"
 )
 
 
 class UnsupportedFunctionError(ValueError):
-    """The function or function space is not real P1 Lagrange on plane triangles."""
+    """The function or function space is not real P1 or P2 Lagrange on triangles."""
 
 
 def space_of(u: fem.Function) -> fem.FunctionSpace:
@@ -33,15 +35,16 @@ def space_of(u: fem.Function) -> fem.FunctionSpace:
     return u.function_space
 
 
-def require_p1(V: fem.FunctionSpace) -> None:
+def require_lagrange(V: fem.FunctionSpace) -> None:
+    """Raises unless V is P1 or P2, scalar or blocked, on simplices."""
     element = V.ufl_element()
-    is_p1 = (
+    supported = (
         element.family_name == "P"
-        and element.degree == 1
+        and element.degree in (1, 2)
         and not element.discontinuous
         and V.mesh.topology.cell_type.name in ("interval", "triangle", "tetrahedron")
     )
-    if not is_p1:
+    if not supported:
         raise UnsupportedFunctionError(f"{element} is not supported; {SUPPORTED}")
     if V.component():
         raise UnsupportedFunctionError(
@@ -75,8 +78,24 @@ def require_outputs(network: Network, V: fem.FunctionSpace) -> None:
         )
 
 
-def dof_of_node(V: fem.FunctionSpace) -> npt.NDArray[np.int32]:
-    """The (blocked) dof at each local geometry node, for P1 on straight cells."""
-    dofs = np.empty(len(V.mesh.geometry.x), np.int32)
-    dofs[compat.geometry_dofmap(V.mesh).ravel()] = V.dofmap.list.ravel()
-    return dofs
+def at_dofs(V: fem.FunctionSpace, of_nodes: npt.NDArray) -> npt.NDArray:
+    """What each local (blocked) dof has, from what geometry nodes have, shape (d, n).
+
+    A dof at a vertex has what that has, one in the middle of an edge the sum over its ends divided
+    by two, in the type of the numbers given; for P1 and P2 on straight cells.
+    """
+    cells, dofs = compat.geometry_dofmap(V.mesh), V.dofmap.list
+    found = np.empty((len(of_nodes), num_dofs(V)), of_nodes.dtype)
+    for k in range(3):
+        found[:, dofs[:, k]] = of_nodes[:, cells[:, k]]
+    if V.ufl_element().degree == 2:
+        for k, (a, b) in enumerate(EDGES):
+            total = of_nodes[:, cells[:, a]] + of_nodes[:, cells[:, b]]
+            found[:, dofs[:, 3 + k]] = total // 2 if total.dtype.kind == "i" else total / 2
+    return found
+
+
+def num_dofs(V: fem.FunctionSpace) -> int:
+    """Number of local (blocked) dofs, ghosts included."""
+    index_map = V.dofmap.index_map
+    return index_map.size_local + index_map.num_ghosts

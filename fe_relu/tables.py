@@ -57,8 +57,8 @@ class Table:
     @staticmethod
     def of(grid: Grid, window: Window, values: npt.NDArray) -> Table:
         """From nodal values (k, n) in window order."""
-        if window.num_vertices(grid.has_centres) == 0:  # never asked, but there
-            return Table(grid, window, np.zeros((len(values), 1), values.dtype))
+        if window.num_vertices(grid.has_centres) == 0:  # a ring alone: what it says is not used
+            return Table(grid, window, np.zeros((len(values), 9 + 4), values.dtype))
         return Table(grid, window, _padded(window, values, grid.has_centres))
 
     def values(self, x: npt.NDArray, dtype: npt.DTypeLike) -> npt.NDArray:

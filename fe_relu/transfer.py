@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fe_relu.p1 import P1Network
+from fe_relu.fields import GridNetwork
 from fe_relu.parallel import together
 from fe_relu.routing import Plan
 from fe_relu.spaces import UnsupportedFunctionError, require_outputs, space_of
@@ -45,14 +45,14 @@ class InterpolationPlan:
         return u
 
 
-def interpolation_plan(network: P1Network, V: fem.FunctionSpace) -> InterpolationPlan:
+def interpolation_plan(network: GridNetwork, V: fem.FunctionSpace) -> InterpolationPlan:
     """Interpolation of a network into V, with routing and location done once. Collective.
 
     The meshes need not match, nor be partitioned alike; around the network's mesh its values fade
     to zero. For a single transfer, `u.interpolate(network)` does the same.
 
     Args:
-        network: The network; `plan()` follows its updates.
+        network: A P1 or P2 network; `plan()` follows its updates.
         V: A scalar or blocked space of Lagrange elements of any degree, also discontinuous, on a
             mesh in the plane, on the same ranks as the network.
 

@@ -4,7 +4,7 @@
 import numpy as np
 from dolfinx import fem, mesh
 
-from fe_relu import compat
+from fe_relu import compat, function_from_network
 from fe_relu.grid import DIAGONALS
 
 SHAPES = [(1, 1), (3, 5), (4, 4), (6, 3)]
@@ -54,13 +54,17 @@ def on_first_rank(_comm, _nparts, _kinds, cells):
 
 
 def random_function(V, rng):
-    """The same random P1 function on every partition of a `create_rectangle` mesh."""
+    """The same random P1 or P2 function on every partition of a `create_rectangle` mesh."""
     msh, bs = V.mesh, V.dofmap.index_map_bs
     values = rng.standard_normal((msh.geometry.index_map().size_global, bs))
     u = fem.Function(V, dtype=msh.geometry.x.dtype)
     nodal = values[msh.geometry.input_global_indices]
-    dofs = V.dofmap.list.ravel()
-    u.x.array.reshape(-1, bs)[dofs] = nodal[compat.geometry_dofmap(msh).ravel()]
+    cells, dofs, array = compat.geometry_dofmap(msh), V.dofmap.list, u.x.array.reshape(-1, bs)
+    array[dofs[:, :3].ravel()] = nodal[cells].reshape(-1, bs)
+    if V.ufl_element().degree == 2:
+        factors = rng.standard_normal(values.shape)[msh.geometry.input_global_indices]
+        for k, (a, b) in enumerate([(1, 2), (0, 2), (0, 1)]):
+            array[dofs[:, 3 + k]] = factors[cells[:, a]] * factors[cells[:, b]]
     return u
 
 
@@ -84,6 +88,24 @@ def evaluated(u, points, cells):
     return u.eval(padded, cells).reshape(points.shape[1], u.function_space.dofmap.index_map_bs).T
 
 
+def sampled_error(network, u, rng, count=20_000):
+    """The largest difference seen on any rank, from many points in every cell."""
+    points, cells = points_in_cells(u.function_space.mesh, count, rng)
+    values = network(points)
+    seen = np.abs(values - evaluated(u, points, cells)).max(initial=0)
+    return max(u.function_space.mesh.comm.allgather(float(seen)))
+
+
+def certified(network, V, rng):
+    """The certificate, checked against samples of the difference, and the largest of those."""
+    u, certificate = function_from_network(network, V)
+    seen = sampled_error(network, u, rng)
+    assert certificate.lower <= certificate.upper
+    assert seen <= certificate.upper
+    assert len(set(V.mesh.comm.allgather(certificate))) == 1
+    return certificate, seen
+
+
 def bound(grid, points, values, dtype=np.float64):
     """What the network may be off: 32 eps (nx + ny) (1 + distance from the origin / extent) max|u|.
 
@@ -102,10 +124,12 @@ __all__ = [
     "MAPS",
     "SHAPES",
     "bound",
+    "certified",
     "evaluated",
     "mapped",
     "on_first_rank",
     "points_in_cells",
     "random_function",
     "rectangle",
+    "sampled_error",
 ]

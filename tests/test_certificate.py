@@ -9,12 +9,12 @@ from dolfinx import fem, mesh
 
 from cases import (
     DIAGONALS,
-    evaluated,
+    certified,
     mapped,
     on_first_rank,
-    points_in_cells,
     random_function,
     rectangle,
+    sampled_error,
 )
 from fe_relu import (
     Affine,
@@ -24,24 +24,6 @@ from fe_relu import (
     function_from_network,
     network_from_function,
 )
-
-
-def sampled_error(network, u, rng, count=20_000):
-    """The largest difference seen on any rank, from many points in every cell."""
-    points, cells = points_in_cells(u.function_space.mesh, count, rng)
-    values = network(points)
-    seen = np.abs(values - evaluated(u, points, cells)).max(initial=0)
-    return max(u.function_space.mesh.comm.allgather(float(seen)))
-
-
-def certified(network, V, rng):
-    """The certificate, checked against samples of the difference."""
-    u, certificate = function_from_network(network, V)
-    seen = sampled_error(network, u, rng)
-    assert certificate.lower <= certificate.upper
-    assert seen <= certificate.upper
-    assert len(set(V.mesh.comm.allgather(certificate))) == 1
-    return certificate, seen
 
 
 @pytest.mark.parametrize("diagonal", DIAGONALS)

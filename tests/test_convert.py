@@ -147,6 +147,8 @@ def test_update_refuses_other_functions(comm, rng):
     msh = rectangle(comm)
     network = network_from_function(random_function(fem.functionspace(msh, ("P", 1)), rng))
     with pytest.raises(UnsupportedFunctionError, match="supported are"):
+        network.update(fem.Function(fem.functionspace(msh, ("P", 3))))
+    with pytest.raises(ValueError, match="the function is P2, but the network came from P1"):
         network.update(fem.Function(fem.functionspace(msh, ("P", 2))))
     with pytest.raises(ValueError, match="another mesh"):
         network.update(random_function(fem.functionspace(rectangle(comm), ("P", 1)), rng))
@@ -157,12 +159,13 @@ def test_update_refuses_other_functions(comm, rng):
 
 
 ELEMENTS = {
-    "P2": ("P", 2),
+    "P3": ("P", 3),
     "discontinuous": ("DG", 1),
     "constant": ("DG", 0),
-    "blocked P2": ("P", 2, (2,)),
+    "blocked P3": ("P", 3, (2,)),
     "edge": ("N1curl", 1),
     "symmetric": ("P", 1, (2, 2), True),
+    "discontinuous P2": ("DG", 2),
     "mixed": basix.ufl.mixed_element([basix.ufl.element("P", "triangle", 1)] * 2),
     "enriched": basix.ufl.enriched_element(
         [basix.ufl.element("P", "triangle", 1), basix.ufl.element("Bubble", "triangle", 3)]
@@ -173,9 +176,9 @@ ELEMENTS = {
 @pytest.mark.parametrize("name", ELEMENTS)
 def test_other_elements_are_refused(comm, name):
     V = fem.functionspace(rectangle(comm), ELEMENTS[name])
-    with pytest.raises(UnsupportedFunctionError, match="supported are real P1 Lagrange"):
+    with pytest.raises(UnsupportedFunctionError, match="supported are real P1 and P2 Lagrange"):
         network_from_function(fem.Function(V))
-    with pytest.raises(UnsupportedFunctionError, match="supported are real P1 Lagrange"):
+    with pytest.raises(UnsupportedFunctionError, match="supported are real P1 and P2 Lagrange"):
         function_from_network(lambda x: x[0], V)
 
 

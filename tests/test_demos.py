@@ -19,6 +19,7 @@ CASES = {
     ),
     "demo_optimise": (["12", "6"], ["12 x 6, 91", "binaries", "exact  ", "agrees"], "optimise.png"),
     "demo_heat": (["8", "5"], ["5 steps", "ms a step", "hottest point"], "heat.png"),
+    "demo_p1_p2": (["4"], ["2 x 2", "10 x 10", "4 x 4", "P1 2.9x", "81 / 576"], "p1_p2.png"),
 }
 
 
@@ -64,6 +65,14 @@ def test_benchmark_prints_its_table(comm, monkeypatch, capsys):
         "explicit",
     ):
         assert words in printed
+
+
+def test_p2_benchmark_prints_its_table(comm, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["benchmark_p2", "8", "20000"])
+    runpy.run_path(str(DEMOS / "benchmark_p2.py"), run_name="__main__")
+    printed = capsys.readouterr().out
+    assert "crossed: P2 network" in printed
+    assert "dolfinx: eval of P2" in printed
 
 
 def test_model_of_scaling_prints_and_draws(comm, monkeypatch, tmp_path, capsys):

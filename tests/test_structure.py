@@ -15,10 +15,10 @@ PACKAGE = Path(fe_relu.__file__).parent
 ORDER = [
     "points", "intervals", "network", "bubbles", "schemes", "polynomials", "deep", "grid",
     "hats", "blocks", "compiled", "kernels", "ownership", "threads", "tables", "parallel",
-    "exchange", "redistribute", "routing", "overlay", "bounds", "p1", "certificate", "compat",
-    "spaces", "mesh_cells", "lattices", "meshes", "nodal", "convert", "transfer", "safetensors",
-    "stored", "kinds", "replacing", "files", "vnnlib", "neurons", "hat_lattices", "recognise",
-    "__init__",
+    "exchange", "redistribute", "routing", "overlay", "bounds", "fields", "p1", "quadratic",
+    "p2_layers", "p2_kernels", "p2", "triangles", "certificate", "compat", "spaces",
+    "mesh_cells", "lattices", "meshes", "nodal", "convert", "transfer", "safetensors", "stored",
+    "kinds", "replacing", "files", "vnnlib", "neurons", "hat_lattices", "recognise", "__init__",
 ]  # fmt: skip
 
 #: The only modules that may import a third party, besides NumPy and SciPy.
