@@ -4,6 +4,7 @@
 from fe_relu.certificate import Certificate
 from fe_relu.convert import function_from_network, network_from_function
 from fe_relu.grid import Grid
+from fe_relu.hierarchy import HierarchicalNetwork, hierarchical_from_function
 from fe_relu.meshes import NotStructuredError, grid_from_mesh
 from fe_relu.network import Affine, ReLUNetwork, concatenate
 from fe_relu.p1 import P1Network
@@ -16,6 +17,7 @@ __all__ = [
     "Affine",
     "Certificate",
     "Grid",
+    "HierarchicalNetwork",
     "NotStructuredError",
     "P1Network",
     "ReLUNetwork",
@@ -23,6 +25,7 @@ __all__ = [
     "concatenate",
     "function_from_network",
     "grid_from_mesh",
+    "hierarchical_from_function",
     "interpolation_plan",
     "network_from_function",
 ]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""P1 functions in the hierarchical basis, where dropping small coefficients makes small networks."""
+"""P1 functions in the hierarchical basis: dropping small coefficients makes small networks."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from fe_relu.grid import Grid
 from fe_relu.hats import lines_in_use
 from fe_relu.nesting import (
     Nesting,
+    checked_level,
     level_hats,
     levels_and_stars,
     nested_levels,
@@ -195,7 +196,7 @@ class HierarchicalNetwork:
         return self.surpluses[..., self._at(level)]
 
     def _at(self, level: int) -> npt.NDArray[np.int64]:
-        return np.flatnonzero(self._parts[0].level == _checked_level(level, self.levels))
+        return np.flatnonzero(self._parts[0].level == checked_level(level, self.levels))
 
     def to_p1(self) -> P1Network:
         """The function by its nodal values: the inverse transform."""
@@ -216,7 +217,7 @@ class HierarchicalNetwork:
             TypeError: levels is not an integer, or ranks pass different ones.
         """
         with together(self.comm):
-            last = _checked_level(levels, self.levels)
+            last = checked_level(levels, self.levels)
         self._require_alike(last)
         sizes = self._sizes("sup")
         return self._surrogate(lambda size, level: (level <= last) & (size > 0), sizes)
@@ -339,7 +340,7 @@ class HierarchicalNetwork:
             self.levels,
             vertices,
             rows[0] if self.surpluses.ndim == 1 else rows,
-            kept=tuple(number.tolist()),
+            kept=tuple(int(n) for n in number),
             error=self._sup(dropped),
             bound=float(most[0].sum()) * roundoff,
             h1_error=self._h1(dropped),
@@ -376,14 +377,6 @@ class HierarchicalNetwork:
 
 #: Which coefficients, from their sizes and levels.
 _Choice = Callable[[npt.NDArray, npt.NDArray], npt.NDArray[np.bool_]]
-
-
-def _checked_level(level: Any, levels: int) -> int:
-    if isinstance(level, bool) or not isinstance(level, int | np.integer):
-        raise TypeError(f"a level must be an integer, not {level!r}")
-    if not 0 <= level <= levels:
-        raise ValueError(f"a level must be from 0 to {levels}, not {level}")
-    return int(level)
 
 
 def _check_aim(tol: Any, max_neurons: Any, relative: Any, norm: Any) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Which meshes nest: the grids of twice the spacing, again and again, and whose vertices are new."""
+"""Which meshes nest: grids of twice the spacing, again and again, and who is new on which."""
 
 from __future__ import annotations
 
@@ -32,12 +32,14 @@ def nested_levels(grid: Grid, levels: int | None) -> int:
             be.
         TypeError: levels is not an integer.
     """
-    if levels is not None and (isinstance(levels, bool) or not isinstance(levels, int | np.integer)):
+    if levels is not None and (
+        isinstance(levels, bool) or not isinstance(levels, int | np.integer)
+    ):
         raise TypeError(f"levels must be an integer or None, not {levels!r}")
     if grid.diagonal not in NESTING:
         raise ValueError(
-            "right_left meshes do not nest: halving a cell cut as ╲ gives a middle cell edge ╱ that "
-            f"lies on no edge of the coarse mesh; meshes that do: {', '.join(NESTING)}"
+            "right_left meshes do not nest: diagonals of coarse cells run across fine cells cut the "
+            f"other way; {', '.join(NESTING)} meshes do nest"
         )
     nx, ny = grid.shape
     most = min((n & -n).bit_length() - 1 for n in grid.shape)
@@ -49,11 +51,21 @@ def nested_levels(grid: Grid, levels: int | None) -> int:
         raise ValueError(f"levels must be at least 0, not {levels}")
     unit = 2 if levels is None else 1 << int(levels)
     wanted = "halving" if levels is None else f"halving {levels} times"
-    near = [f"{name} = {_multiples_near(n, unit)}" for name, n in (("nx", nx), ("ny", ny)) if n % unit]
+    near = [
+        f"{name} = {_multiples_near(n, unit)}" for name, n in (("nx", nx), ("ny", ny)) if n % unit
+    ]
     raise ValueError(
         f"{wanted} needs numbers of cells divisible by {unit}; {nx} x {ny} cells were halved "
         f"{most} times; sizes that would do: {', '.join(near)}"
     )
+
+
+def checked_level(level: object, levels: int) -> int:
+    if isinstance(level, bool) or not isinstance(level, int | np.integer):
+        raise TypeError(f"a level must be an integer, not {level!r}")
+    if not 0 <= level <= levels:
+        raise ValueError(f"a level must be from 0 to {levels}, not {level}")
+    return int(level)
 
 
 def _multiples_near(n: int, unit: int) -> str:
@@ -70,7 +82,9 @@ def coarsened(grid: Grid, factor: int) -> Grid:
 def numbers_in_finer(grid: Grid, factor: int) -> npt.NDArray[np.int64]:
     """The numbers that the vertices of `coarsened(grid, factor)` have in the grid."""
     (nx, ny), half = grid.shape, factor // 2
-    corners = (np.arange(0, ny + 1, factor)[:, None] * (nx + 1) + np.arange(0, nx + 1, factor)).ravel()
+    corners = (
+        np.arange(0, ny + 1, factor)[:, None] * (nx + 1) + np.arange(0, nx + 1, factor)
+    ).ravel()
     if not grid.has_centres:
         return corners
     if factor == 1:
@@ -145,6 +159,14 @@ class Nesting:
             return Nesting(grid, levels, Window((0, 0), grid.shape), levels)
         inner = min(levels, (blocks.unit & -blocks.unit).bit_length() - 1)
         return Nesting(grid, levels, blocks.window(comm.rank), inner)
+
+    def up_to(self, level: int) -> Nesting:
+        """That of the mesh of a level, not below the outer ones, on the same part of the domain."""
+        factor = 1 << (self.levels - level)
+        (i0, j0), (ni, nj) = self.window.start, self.window.shape
+        window = Window((i0 // factor, j0 // factor), (ni // factor, nj // factor))
+        inner = self.inner - (self.levels - level)
+        return Nesting(coarsened(self.grid, factor), level, window, inner)
 
     @property
     def is_shared(self) -> bool:

@@ -14,9 +14,10 @@ PACKAGE = Path(fe_relu.__file__).parent
 #: Each module imports only from those before it.
 ORDER = [
     "points", "network", "grid", "hats", "blocks", "compiled", "kernels", "ownership",
-    "threads", "tables", "parallel", "exchange", "redistribute", "routing", "p1", "overlay",
-    "certificate", "compat", "spaces", "mesh_cells", "lattices", "meshes", "nodal", "convert",
-    "transfer", "__init__",
+    "threads", "tables", "parallel", "exchange", "redistribute", "routing", "p1", "surplus",
+    "seminorm", "nesting", "levelsum", "surrogate", "ranking", "overlay", "certificate",
+    "compat", "spaces", "mesh_cells", "lattices", "meshes", "nodal", "convert",
+    "hierarchy", "transfer", "__init__",
 ]  # fmt: skip
 
 #: The only modules that may import a third party, besides NumPy and SciPy.
