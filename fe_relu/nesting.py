@@ -38,8 +38,8 @@ def nested_levels(grid: Grid, levels: int | None) -> int:
         raise TypeError(f"levels must be an integer or None, not {levels!r}")
     if grid.diagonal not in NESTING:
         raise ValueError(
-            "right_left meshes do not nest: diagonals of coarse cells run across fine cells cut the "
-            f"other way; {', '.join(NESTING)} meshes do nest"
+            "right_left meshes do not nest: diagonals of coarse cells run across finer cells "
+            f"cut the other way; {', '.join(NESTING)} meshes do nest"
         )
     nx, ny = grid.shape
     most = min((n & -n).bit_length() - 1 for n in grid.shape)

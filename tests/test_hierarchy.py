@@ -121,28 +121,35 @@ AIMS = [
 ]
 
 
-@pytest.mark.parametrize("units", [1, 4, 10**6])
-@pytest.mark.parametrize("layout", ["blocks", "replicated"])
+#: (layout, units for each rank, shape, levels, outputs): all levels in the blocks, some, none.
+SPREADS = [
+    ("replicated", 64, (16, 8), 3, (2,)),
+    ("blocks", 1, (12, 20), 2, ()),
+    ("blocks", 4, (16, 8), 3, (2,)),
+    ("blocks", 10**6, (8, 8), 3, ()),
+]
+
+
+@pytest.mark.parametrize(("layout", "units", "shape", "levels", "outputs"), SPREADS)
 @pytest.mark.parametrize("diagonal", NESTING)
-def test_one_decision_on_any_ranks_in_any_layout(comm, monkeypatch, diagonal, layout, units):
+def test_one_decision_on_any_ranks_in_any_layout(
+    comm, monkeypatch, diagonal, layout, units, shape, levels, outputs
+):
     monkeypatch.setattr(hierarchy, "UNITS_PER_RANK", units)
-    for shape, levels, outputs in (((16, 8), 3, (2,)), ((12, 20), 2, ())):
-        spread, alone = spread_and_alone(comm, diagonal, shape, levels, layout, outputs)
-        assert (spread.blocks is None) == (layout == "replicated" or comm.size == 1)
-        assert spread.to_p1().gather().values.tobytes() == alone.to_p1().values.tobytes()
-        surrogates = [
-            (h.truncate(levels=1), *(h.compress(**a) for a in AIMS)) for h in (spread, alone)
-        ]
-        for s, expected in zip(*surrogates, strict=True):
-            for name in ("kept", "num_kept", "error", "bound", "h1_error", "ceiling", "dtype"):
-                assert getattr(s, name) == getattr(expected, name)
-            for mine, other in zip(s.explicit().layers, expected.explicit().layers, strict=True):
-                assert mine.weight.indices.tobytes() == other.weight.indices.tobytes()
-                assert mine.weight.data.tobytes() == other.weight.data.tobytes()
-            x = np.random.default_rng(comm.rank).random((2, 400 * comm.rank)) * 4 - 1.5
-            assert s(x).tobytes() == expected(x).tobytes()
-            assert np.abs(s(x, nodal_levels=1) - expected(x)).max(initial=0) <= 1e-14
-            assert s.to_p1().gather().values.tobytes() == expected.to_p1().values.tobytes()
+    spread, alone = spread_and_alone(comm, diagonal, shape, levels, layout, outputs)
+    assert (spread.blocks is None) == (layout == "replicated" or comm.size == 1)
+    assert spread.to_p1().gather().values.tobytes() == alone.to_p1().values.tobytes()
+    surrogates = [(h.truncate(levels=1), *(h.compress(**a) for a in AIMS)) for h in (spread, alone)]
+    for s, expected in zip(*surrogates, strict=True):
+        for name in ("kept", "num_kept", "error", "bound", "h1_error", "ceiling", "dtype"):
+            assert getattr(s, name) == getattr(expected, name)
+        for mine, other in zip(s.explicit().layers, expected.explicit().layers, strict=True):
+            assert mine.weight.indices.tobytes() == other.weight.indices.tobytes()
+            assert mine.weight.data.tobytes() == other.weight.data.tobytes()
+        x = np.random.default_rng(comm.rank).random((2, 400 * comm.rank)) * 4 - 1.5
+        assert s(x).tobytes() == expected(x).tobytes()
+        assert np.abs(s(x, nodal_levels=1) - expected(x)).max(initial=0) <= 1e-14
+        assert s.to_p1().gather().values.tobytes() == expected.to_p1().values.tobytes()
 
 
 def test_blocks_are_cut_where_levels_split_inside(comm):
