@@ -90,8 +90,8 @@ def hierarchical_from_network(
         require_alike(comm, chosen, "numbers of levels")
     values, blocks = _in_units(network, chosen)
     nesting = Nesting.of(grid, chosen, comm, blocks)
-    nesting.split_inside(values)
-    coarse = _split_coarse(nesting, values, comm) if comm and nesting.is_shared else None
+    coarse = _gathered(nesting, values, comm) if comm and nesting.is_shared else None
+    nesting.split(values, coarse)
     rows = values[0] if network.values.ndim == 1 else values
     return HierarchicalNetwork(grid, chosen, rows, comm, blocks, coarse)
 
@@ -112,14 +112,12 @@ def _in_units(network: P1Network, levels: int) -> tuple[npt.NDArray, Blocks | No
     return Redistribution.of(comm, grid, blocks, vertices).values(values[:, own]), blocks
 
 
-def _split_coarse(nesting: Nesting, values: npt.NDArray, comm: MPI.Comm) -> npt.NDArray:
-    """Splits the levels above the blocks on every rank alike; their surpluses on all ranks."""
+def _gathered(nesting: Nesting, values: npt.NDArray, comm: MPI.Comm) -> npt.NDArray:
+    """Nodal values of the coarse grid, which blocks do not split further, on every rank."""
     numbers, places = nesting.shared
     everyone = gather_columns(comm, numbers[None])[0]
     coarse = np.empty((len(values), nesting.coarse.num_vertices), values.dtype)
     coarse[:, everyone] = gather_columns(comm, values[:, places])
-    nesting.split_coarse(coarse)
-    values[:, places] = coarse[:, numbers]
     return coarse
 
 
@@ -200,7 +198,8 @@ class HierarchicalNetwork:
 
     def to_p1(self) -> P1Network:
         """The function by its nodal values: the inverse transform."""
-        nodal = self._nodal(lambda size, level: np.ones(size.size, np.bool_), self._sizes("sup"))
+        coarse = None if self.coarse is None else self.coarse.copy()
+        nodal = self.nesting.join(np.atleast_2d(self.surpluses).copy(), coarse)
         nodal = nodal[0] if self.surpluses.ndim == 1 else nodal
         return P1Network(self.grid, nodal, self.comm, self.blocks)
 
