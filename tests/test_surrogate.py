@@ -8,7 +8,7 @@ from mpi4py import MPI
 import numpy as np
 import pytest
 import ufl
-from dolfinx import fem
+from dolfinx import fem, mesh
 from test_hats import exact_forward, exact_p1, rational_points
 
 from cases import MAPS, mapped, random_function, rectangle
@@ -260,6 +260,20 @@ def test_certificates_on_other_meshes_reach_beyond_the_mesh(comm, diagonal, layo
     function = P1Network(Grid((-2, 1), [[0.6, 0], [0, 1 / 3]], (5, 3), "left"), gathered(v))
     sampled = np.abs(s(x) - function(x)).max()
     assert certificate.lower / 2 < sampled <= certificate.upper
+
+
+def test_certificates_see_the_kinks_of_coarse_hats_outside(comm):
+    """Beside the mesh, a coarse hat is taken away close to it and stays further off."""
+    grid = Grid((0, 0), np.eye(2) / 8, (8, 8), "crossed")
+    s = Surrogate(grid, 3, [36, 72], [-1.0, 1.0], (1, 1, 0, 0), 0.0, 0.0, 0.0, 2.0)
+    beside = mesh.create_rectangle(comm, [(-2, 0), (0, 1)], (1, 1))
+    v, certificate = function_from_network(s, fem.functionspace(beside, ("P", 1)))
+    x = np.stack(np.meshgrid(np.linspace(-2, 0, 161), np.linspace(0, 1, 81))).reshape(2, -1)
+    function = P1Network(Grid((-2, 0), [[2, 0], [0, 1]], (1, 1), "right"), gathered(v))
+    off = np.abs(s(x) - function(x)).max()
+    assert off > 0.4
+    assert certificate.lower <= off * (1 + 1e-12)
+    assert certificate.upper == pytest.approx(off, rel=1e-9)
 
 
 def gathered(v):
