@@ -21,10 +21,14 @@ from fe_relu.p1 import P1Network
 from fe_relu.p2 import P2Network
 from fe_relu.parallel import largest
 from fe_relu.quadratic import EDGES
+from fe_relu.surrogate import Surrogate
 from fe_relu.triangles import NODAL_FACTOR, Triangles
 
 if TYPE_CHECKING:
     from mpi4py import MPI
+
+#: What is P1, or nearly, on a grid and its ring.
+OnGrid = GridNetwork | Surrogate
 
 #: `Certificate.exact` means that upper is within this factor of the running bound of roundoff.
 EXACT_FACTOR = 32
@@ -101,6 +105,12 @@ def _(network: P1Network, triangles: Triangles) -> Bounds:
 
 
 @difference.register
+def _(network: Surrogate, triangles: Triangles) -> Bounds:
+    """Likewise; the ring is as wide as a step of the coarsest mesh."""
+    return _on_overlay(network, network, network.grid, 1 << network.levels, triangles)
+
+
+@difference.register
 def _(network: P2Network, triangles: Triangles) -> Bounds:
     """The network with one level is P1 on a finer lattice; the others add little to it."""
     one_level = replace(network, levels=1)
@@ -111,7 +121,7 @@ def _(network: P2Network, triangles: Triangles) -> Bounds:
 
 
 def _on_overlay(
-    network: GridNetwork, linear: GridNetwork, grid: Grid, ring: int, triangles: Triangles
+    network: OnGrid, linear: OnGrid, grid: Grid, ring: int, triangles: Triangles
 ) -> Bounds:
     """Bounds of sup |linear − function| from above, and of sup |network − function| from below.
 
@@ -157,7 +167,7 @@ def copied_bounds(
     return Bounds.of(apart - shifted - roundoff, upper, roundoff)
 
 
-def _roundoff(network: GridNetwork, triangles: Triangles) -> float:
+def _roundoff(network: OnGrid, triangles: Triangles) -> float:
     """Roundoff of evaluating both the network and the function on the triangles."""
     dtype = _coarsest(network.dtype, triangles.points.dtype, triangles.values.dtype)
     resolution = network.grid.resolution(dtype, triangles.points)

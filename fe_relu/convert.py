@@ -27,12 +27,16 @@ from fe_relu.spaces import (
     require_real,
     space_of,
 )
+from fe_relu.surrogate import Surrogate
 from fe_relu.triangles import Triangles
 
 if TYPE_CHECKING:
     from dolfinx import fem, mesh
 
 Layout = Literal["auto", "blocks", "replicated"]
+
+#: Networks whose nodal values are copied into a space on their own grid.
+ON_GRID = (GridNetwork, Surrogate)
 
 #: layout="auto" gives every rank all nodal values up to this many numbers (32 MiB in float64).
 REPLICATED_VALUES = 1 << 22
@@ -108,9 +112,9 @@ def function_from_network(
     whatever the partition; otherwise the network is evaluated at the nodes.
 
     Args:
-        network: A `P1Network`, a `P2Network`, a `ReLUNetwork` (the same on every rank), or any
-            callable that maps points (2, n) to values (n,) or (k, n). Of a plain callable nothing
-            can be proven: `Certificate.upper` is infinite.
+        network: A `P1Network`, a `P2Network`, a `Surrogate`, a `ReLUNetwork` (the same on every
+            rank), or any callable that maps points (2, n) to values (n,) or (k, n). Of a plain
+            callable nothing can be proven: `Certificate.upper` is infinite.
         V: A scalar or blocked P1 or P2 space on any triangle mesh in the plane.
         rtol: As for `grid_from_mesh`, to tell whether V is on the network's own grid.
 
@@ -134,19 +138,20 @@ def function_from_network(
         require_lagrange(V)
         require_plane_triangles(V.mesh)
         require_outputs(network, V)
-        if isinstance(network, GridNetwork) and not same_ranks(network.comm, comm):
+        if isinstance(network, ON_GRID) and not same_ranks(network.comm, comm):
             raise ValueError(
                 "the network and V are on different ranks; network.gather() is of each rank alone"
             )
     require_alike(comm, type(network).__name__, "kinds of network")
-    nodes = _own_nodes(network, V, rtol) if isinstance(network, GridNetwork) else None
-    if isinstance(network, GridNetwork) and nodes is not None:
-        nodal = network.nodal_values(nodes)
-        own = copied_bounds(network, _triangles(V, nodal), nodes, nodal)
+    nodes = _own_nodes(network, V, rtol) if isinstance(network, ON_GRID) else None
+    if isinstance(network, ON_GRID) and nodes is not None:
+        on_mesh = network.to_p1() if isinstance(network, Surrogate) else network
+        nodal = on_mesh.nodal_values(nodes)
+        own = copied_bounds(on_mesh, _triangles(V, nodal), nodes, nodal)
     else:
         nodal = _evaluated_at_dofs(network, V)
         triangles = _triangles(V, nodal)
-        if isinstance(network, GridNetwork):
+        if isinstance(network, ON_GRID):
             own = difference(network, triangles)
         else:
             with together(comm):
@@ -157,7 +162,7 @@ def function_from_network(
 
 
 def _own_nodes(
-    network: GridNetwork, V: fem.FunctionSpace, rtol: float
+    network: GridNetwork | Surrogate, V: fem.FunctionSpace, rtol: float
 ) -> npt.NDArray[np.int64] | None:
     """The network's node of each local dof, if V is of its own grid and degree."""
     located = _located_on(network.grid, V.mesh, rtol)

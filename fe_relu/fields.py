@@ -199,7 +199,7 @@ class GridNetwork:
     def _asked(self, x: npt.ArrayLike, outside: Outside, ask: Ask) -> npt.NDArray:
         with together(self.comm):
             x = real_points(x, 2)
-            masked = _outside_mask(self.grid, x, outside)
+            masked = outside_mask(self.grid, x, outside)
         found = answers(self, x, ask)
         if masked is not None:
             found[..., masked] = np.nan
@@ -269,7 +269,7 @@ def _gradient(table: Table, x: npt.NDArray, dtype: npt.DTypeLike) -> npt.NDArray
     return table.gradient(x, dtype)
 
 
-def _outside_mask(grid: Grid, x: npt.NDArray, outside: Outside) -> npt.NDArray[np.bool_] | None:
+def outside_mask(grid: Grid, x: npt.NDArray, outside: Outside) -> npt.NDArray[np.bool_] | None:
     """The points to be NaN, if any are to be."""
     if outside not in ("extend", "nan", "raise"):
         raise ValueError(f'outside must be "extend", "nan" or "raise", not {outside!r}')

@@ -10,7 +10,7 @@ import numpy as np
 
 from fe_relu.bounds import p1_bounds
 from fe_relu.fields import GridNetwork
-from fe_relu.hats import hidden_layers
+from fe_relu.hats import hidden_layers, mesh_hats
 from fe_relu.intervals import Box, NetworkBounds
 from fe_relu.network import Affine, ReLUNetwork
 from fe_relu.tables import Table
@@ -42,7 +42,8 @@ class P1Network(GridNetwork):
         whole = self if self.blocks is None else self.gather()
         values = np.atleast_2d(whole.values)
         output = Affine(values, np.zeros(len(values), self.dtype))
-        return ReLUNetwork((*hidden_layers(self.grid, self.dtype), output))
+        hidden = hidden_layers(self.grid, self.dtype, mesh_hats(self.grid))
+        return ReLUNetwork((*hidden, output))
 
     def bounds(self, box: Box | None = None) -> NetworkBounds:
         """The least and largest value of each output, and of each neuron before its ReLU.

@@ -17,7 +17,7 @@ from scipy import sparse
 
 from fe_relu.blocks import Window
 from fe_relu.grid import Grid
-from fe_relu.hats import hidden_layers
+from fe_relu.hats import hidden_layers, mesh_hats
 from fe_relu.network import Affine, ReLUNetwork
 from fe_relu.quadratic import Nodes, edge_nodes
 
@@ -31,7 +31,7 @@ def explicit_layers(grid: Grid, values: npt.NDArray, levels: int) -> ReLUNetwork
     Raises:
         ValueError: It would have more than `MAX_NEURONS` neurons.
     """
-    lines, hats = hidden_layers(grid, values.dtype)
+    lines, hats = hidden_layers(grid, values.dtype, mesh_hats(grid))
     vertices, ends, middles = numbered_edges(grid)
     chains = grid.num_vertices + middles.size
     width = 2 * chains + 2 * len(values)

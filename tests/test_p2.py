@@ -32,7 +32,7 @@ from fe_relu import (
     network_from_function,
     p2_layers,
 )
-from fe_relu.hats import hidden_layers
+from fe_relu.hats import hidden_layers, mesh_hats
 from fe_relu.p2_layers import numbered_edges
 from fe_relu.quadratic import bump_size
 
@@ -78,7 +78,7 @@ def square_interpolant(t, levels):
 def by_the_book(network, x):
     """Σ u_v φ_v + Σ_e s_e 4 Π(φᵢ, φⱼ), from all hats and a product of interpolants of squares."""
     h = x
-    for layer in hidden_layers(network.grid, network.dtype):
+    for layer in hidden_layers(network.grid, network.dtype, mesh_hats(network.grid)):
         h = np.maximum(layer(h), 0)
     vertices, (one, other), middles = numbered_edges(network.grid)
     values = np.atleast_2d(network.values)
@@ -119,7 +119,10 @@ def test_explicit_layers_give_what_active_neurons_give(diagonal, outputs, rng):
 def test_depth_is_linear_in_levels_and_width_constant(diagonal, levels, rng):
     network = random_network("unit", (3, 5), diagonal, rng, outputs=(3,), levels=levels)
     explicit = network.explicit()
-    lines, hats = (layer.dim_out for layer in hidden_layers(network.grid, network.dtype))
+    lines, hats = (
+        layer.dim_out
+        for layer in hidden_layers(network.grid, network.dtype, mesh_hats(network.grid))
+    )
     edges = network.values.shape[1] - hats
     deep = (2 * (hats + edges) + 2 * 3,) * (levels + 1)
     assert explicit.widths == (2, lines, hats, *deep, 3)
@@ -489,7 +492,7 @@ def test_the_largest_size_is_enough_for_64_by_64_cells():
     for diagonal in DIAGONALS:
         grid = Grid((0, 0), np.eye(2), (64, 64), diagonal)
         wide = 2 * grid.refined(2).num_vertices + 2
-        lines, hats = hidden_layers(grid, np.dtype(float))
+        lines, hats = hidden_layers(grid, np.dtype(float), mesh_hats(grid))
         assert lines.dim_out + hats.dim_out + 27 * wide <= p2_layers.MAX_NEURONS
 
 

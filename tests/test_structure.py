@@ -16,9 +16,10 @@ ORDER = [
     "points", "intervals", "network", "bubbles", "schemes", "polynomials", "deep", "grid",
     "hats", "blocks", "compiled", "kernels", "ownership", "threads", "tables", "parallel",
     "exchange", "redistribute", "routing", "overlay", "bounds", "fields", "p1", "quadratic",
-    "p2_layers", "p2_kernels", "p2", "triangles", "certificate", "compat", "spaces",
-    "mesh_cells", "lattices", "meshes", "nodal", "convert", "transfer", "safetensors", "stored",
-    "kinds", "replacing", "files", "vnnlib", "neurons", "hat_lattices", "recognise", "__init__",
+    "p2_layers", "p2_kernels", "p2", "triangles", "surplus", "nesting", "levelsum", "surrogate",
+    "certificate", "compat", "spaces", "mesh_cells", "lattices", "meshes", "nodal", "convert",
+    "transfer", "safetensors", "stored", "kinds", "replacing", "files", "vnnlib", "neurons",
+    "hat_lattices", "recognise", "seminorm", "ranking", "hierarchical", "hierarchy", "__init__",
 ]  # fmt: skip
 
 #: The only modules that may import a third party, besides NumPy and SciPy.

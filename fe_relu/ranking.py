@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: MIT
+"""Numbers ordered by size over all ranks, and the search for how many of the largest to take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from fe_relu.parallel import summed
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
+
+
+@dataclass(frozen=True, eq=False)
+class Ranking:
+    """Positive numbers, wherever they are, from the largest to the smallest.
+
+    What it says depends on the numbers only, not on how they are spread over ranks. All methods are
+    collective if comm is given.
+
+    Args:
+        sizes: This rank's numbers, increasing.
+        comm: Whose ranks hold the others; None if these are all.
+        total: How many there are on all ranks.
+    """
+
+    sizes: npt.NDArray[np.float64]
+    comm: MPI.Comm | None
+    total: int
+
+    @staticmethod
+    def of(sizes: npt.NDArray[np.float64], comm: MPI.Comm | None) -> Ranking:
+        """From this rank's sizes; zeros do not take part."""
+        positive = np.sort(sizes[sizes > 0])
+        total = positive.size if comm is None else comm.allreduce(positive.size)
+        return Ranking(positive, comm, total)
+
+    def number_from(self, threshold: float) -> int:
+        """How many are at least the threshold."""
+        return int(self._summed(self.sizes.size - np.searchsorted(self.sizes, threshold)))
+
+    def number_above(self, threshold: float) -> int:
+        """How many are larger than the threshold."""
+        below = np.searchsorted(self.sizes, threshold, side="right")
+        return int(self._summed(self.sizes.size - below))
+
+    def threshold(self, number: int) -> float:
+        """The size of the number-th largest; infinite for 0.
+
+        Its bits are found seven at a time, from the highest, as positive floats are ordered like
+        their bits.
+        """
+        if number == 0:
+            return np.inf
+        bits = self.sizes.view(np.int64)
+        found = np.int64(0)
+        for shift in range(56, -1, -7):
+            candidates = found + (np.arange(1, 128) << shift)
+            reached = self._summed(bits.size - np.searchsorted(bits, candidates)) >= number
+            found += np.int64(np.count_nonzero(reached)) << shift
+        return float(found.view(np.float64))
+
+    def first(self, holds: Callable[[float], bool], stop: int) -> int:
+        """A number n such that n − 1 are too few and n are enough, by bisection.
+
+        Equal sizes are taken together or not at all. `holds` says whether taking all from a
+        threshold on is enough; taking `stop` of them is taken to be.
+        """
+        low, high = -1, stop
+        while high - low > 1:
+            middle = (low + high) // 2
+            threshold = self.threshold(middle)
+            if holds(threshold):
+                high = min(middle, self.number_above(threshold) + 1)
+            else:
+                low = max(middle, self.number_from(threshold))
+        return high
+
+    def _summed(self, numbers: np.int64 | npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """The sums over all ranks."""
+        local = np.asarray(numbers)
+        return local if self.comm is None else summed(self.comm, local)
