@@ -6,8 +6,11 @@ from fe_relu.convert import function_from_network, network_from_function
 from fe_relu.grid import Grid
 from fe_relu.meshes import NotStructuredError, grid_from_mesh
 from fe_relu.network import Affine, ReLUNetwork, concatenate
+from fe_relu.onnx_ import to_onnx
+from fe_relu.onnx_reader import from_onnx
 from fe_relu.p1 import P1Network
 from fe_relu.spaces import UnsupportedFunctionError
+from fe_relu.torch_ import from_torch, to_torch
 from fe_relu.transfer import interpolation_plan
 
 __version__ = "0.1.0"
@@ -21,8 +24,12 @@ __all__ = [
     "ReLUNetwork",
     "UnsupportedFunctionError",
     "concatenate",
+    "from_onnx",
+    "from_torch",
     "function_from_network",
     "grid_from_mesh",
     "interpolation_plan",
     "network_from_function",
+    "to_onnx",
+    "to_torch",
 ]

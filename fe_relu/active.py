@@ -2,8 +2,8 @@
 """The forward pass that visits active neurons only, written once for every library of arrays.
 
 It is that of `fe_relu.kernels` and takes the same decisions at the same points, in operations that
-NumPy, torch and ONNX all have: compare, choose, round down, look up. Beyond the ring of zeros around
-the mesh, points go to a corner of the ring, where the network is zero and has no slope. Points that
+NumPy, torch and ONNX all have: compare, choose, round down, look up. Points beyond the ring of zeros
+around the mesh go to a corner of the ring, where the network is zero, without a slope. Points that
 are NaN or infinite give NaN.
 """
 
@@ -35,7 +35,7 @@ class Arrays(Protocol):
 
 @dataclass(frozen=True)
 class NumPyArrays:
-    """The operations in NumPy, computed in dtype: how the other libraries are to understand them."""
+    """The operations in NumPy, computed in dtype: how other libraries are to understand them."""
 
     dtype: npt.DTypeLike
 
@@ -95,7 +95,7 @@ class Locator:
         return cells(arrays, i, j, a, b)
 
     def _lattice_point(self, x: Any, y: Any) -> tuple[Any, Any]:
-        x0, y0, m00, m01, m10, m11 = lattice_frame(self.grid, self.dtype).tolist()
+        x0, y0, m00, m01, m10, m11 = map(float, lattice_frame(self.grid, self.dtype))
         x, y = x - x0, y - y0
         return x * m00 + y * m01 + 1, x * m10 + y * m11 + 1
 
@@ -136,25 +136,25 @@ class Locator:
 
 @dataclass(frozen=True, eq=False)
 class Piece:
-    """A P1 function as its table: nodal values on a grid, with a ring of zeros, see `kernels`.
+    """A P1 function on all of ℝ²: what an active form is made of.
 
     Args:
         grid: The structured mesh.
-        table: Shape (k, entries), float32 or float64.
+        values: Nodal values, shape (num_vertices,) or (k, num_vertices), float32 or float64.
     """
 
     grid: Grid
-    table: npt.NDArray
+    values: npt.NDArray
 
-    @staticmethod
-    def of(grid: Grid, values: npt.NDArray) -> Piece:
-        """From nodal values (n,) or (k, n)."""
-        whole = Window((0, 0), grid.shape)
-        return Piece(grid, Table.of(grid, whole, np.atleast_2d(values)).entries)
+    @property
+    def table(self) -> npt.NDArray:
+        """The values with a ring of zeros, see `fe_relu.kernels`, shape (k, entries)."""
+        whole = Window((0, 0), self.grid.shape)
+        return Table.of(self.grid, whole, np.atleast_2d(self.values)).entries
 
     @property
     def locator(self) -> Locator:
-        return Locator(self.grid, self.table.dtype)
+        return Locator(self.grid, self.values.dtype)
 
 
 def values_at(arrays: Arrays, table: Any, points: Located) -> Any:
@@ -184,4 +184,4 @@ def pieces(network: Any) -> tuple[Piece, ...]:
 
 @pieces.register
 def _(network: P1Network) -> tuple[Piece, ...]:
-    return (Piece.of(network.grid, network.values),)
+    return (Piece(network.grid, network.values),)

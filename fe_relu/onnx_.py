@@ -13,6 +13,7 @@ from fe_relu.active import nan_where_not_finite, pieces, values_at
 from fe_relu.network import ReLUNetwork
 from fe_relu.onnx_graph import Graph, Value, write_model
 from fe_relu.optional import needed
+from fe_relu.p1 import P1Network
 from fe_relu.parallel import together
 
 Form = Literal["relu", "active"]
@@ -73,14 +74,10 @@ def check_form(network: Any, form: str, *, remedy: str = 'form="active"') -> Non
         raise ValueError(f'form must be "relu" or "active", not {form!r}')
     if not (isinstance(network, ReLUNetwork) or hasattr(network, "explicit")):
         raise TypeError(f"{type(network).__name__} is not a network of this package")
-    if form == "relu" and not isinstance(network, ReLUNetwork):
-        # Every diagonal has at least so many lines, and a hat for each vertex.
-        width, hats = 2 * sum(network.grid.shape), _num_hats(network)
-        _refuse_large(width * hats * network.dtype.itemsize, remedy)
-
-
-def _num_hats(network: Any) -> int:
-    return network.grid.num_vertices
+    if form == "relu" and isinstance(network, P1Network):
+        # Every diagonal has at least so many lines, so nothing is gathered only to be refused.
+        width, grid = 2 * sum(network.grid.shape), network.grid
+        _refuse_large(width * grid.num_vertices * network.dtype.itemsize, remedy)
 
 
 def dense_layers(network: Any, *, remedy: str = 'form="active"') -> ReLUNetwork:

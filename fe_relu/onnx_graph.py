@@ -84,7 +84,9 @@ class Graph:
     nodes: list[onnx.NodeProto] = field(default_factory=list)
     tensors: dict[str, npt.NDArray] = field(default_factory=dict)
 
-    def node(self, op: str, *inputs: Value, like: Value, name: str = "", **attributes: Any) -> Value:
+    def node(
+        self, op: str, *inputs: Value, like: Value, name: str = "", **attributes: Any
+    ) -> Value:
         """The output of a new node, of the type of `like`; named by its number if not by name."""
         from onnx import helper
 
