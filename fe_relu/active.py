@@ -2,9 +2,9 @@
 """The forward pass that visits active neurons only, written once for every library of arrays.
 
 It is that of `fe_relu.kernels` and takes the same decisions at the same points, in operations that
-NumPy, torch and ONNX all have: compare, choose, round down, look up. Points beyond the ring of zeros
-around the mesh go to a corner of the ring, where the network is zero, without a slope. Points that
-are NaN or infinite give NaN.
+NumPy, torch and ONNX all have: compare, choose, round down, look up. Points beyond the ring of
+zeros around the mesh go to a corner of the ring, where the network is zero, without a slope. Points
+that are NaN or infinite give NaN.
 """
 
 from __future__ import annotations

@@ -31,8 +31,8 @@ def to_torch(
 ) -> torch.nn.Module:
     """The network as a module from x (n, 2) to u (n, k), of the network's dtype, on the CPU.
 
-    Both forms are the network on all of ℝ². "relu" is a `torch.nn.Sequential` of `Linear` and `ReLU`.
-    "active" looks up the three nodal values that count at a point, at any size of the mesh; its
+    Both forms are the network on all of ℝ². "relu" is a `torch.nn.Sequential` of `Linear` and
+    `ReLU`. "active" looks up the three nodal values that count at a point, at any size of the mesh; its
     derivative by x is `network.gradient`, on edges and vertices too, and points that are NaN or
     infinite give NaN.
 
@@ -41,10 +41,10 @@ def to_torch(
     Args:
         network: A `P1Network`, a `ReLUNetwork`, or another network of this package.
         form: "relu" or "active".
-        trainable: Which parameters ask for gradients: none, those of the output layer ("output": the
-            nodal values), or "all" of "relu": lines and hats too.
-        sparse: Store and train non-zero weights only, for "relu": `fe_relu.torch_modules.SparseLinear`
-            instead of `Linear`.
+        trainable: Which parameters ask for gradients: none, those of the output layer ("output",
+            the nodal values), or "all" of "relu", lines and hats too.
+        sparse: Store and train non-zero weights only, for "relu":
+            `fe_relu.torch_modules.SparseLinear` instead of `Linear`.
 
     Raises:
         ImportError: torch is not installed.

@@ -72,7 +72,7 @@ class TorchArrays:
 
 
 class ActiveNeurons(nn.Module):
-    """A P1 network by its active neurons: x (n, 2) to u (n, k), at a cost that no mesh size changes.
+    """A P1 network by its active neurons: x (n, 2) to u (n, k), at one cost for any size of mesh.
 
     Its derivative by x is the network's gradient, on edges and vertices too. `values`, the nodal
     values, are a parameter if trainable, else a buffer; of the shape that `P1Network` has.
