@@ -136,7 +136,10 @@ class Locator:
 
 @dataclass(frozen=True, eq=False)
 class Piece:
-    """A P1 function on all of ℝ²: what an active form is made of.
+    """A P1 function on all of ℝ², and how a library of arrays evaluates it from its table.
+
+    Active forms are sums of pieces; a kind of network that looks up more than three nodal values
+    derives its own.
 
     Args:
         grid: The structured mesh.
@@ -152,9 +155,9 @@ class Piece:
         whole = Window((0, 0), self.grid.shape)
         return Table.of(self.grid, whole, np.atleast_2d(self.values)).entries
 
-    @property
-    def locator(self) -> Locator:
-        return Locator(self.grid, self.values.dtype)
+    def evaluated(self, arrays: Arrays, table: Any, x: Any, y: Any, dtype: npt.DTypeLike) -> Any:
+        """Values at points (x, y), shape (n,) both, computed in dtype; shape (k, n)."""
+        return values_at(arrays, table, Locator(self.grid, dtype)(arrays, x, y))
 
 
 def values_at(arrays: Arrays, table: Any, points: Located) -> Any:

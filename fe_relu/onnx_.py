@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from fe_relu.active import nan_where_not_finite, pieces, values_at
+from fe_relu.active import nan_where_not_finite, pieces
 from fe_relu.network import ReLUNetwork
 from fe_relu.onnx_graph import Graph, Value, write_model
 from fe_relu.optional import needed
@@ -142,6 +142,6 @@ def _active_graph(network: Any) -> Graph:
     total = nan_where_not_finite(x, y)
     for k, piece in enumerate(pieces(network)):
         table = graph.tensor(f"table{k}", piece.table)
-        total = values_at(graph, table, piece.locator(graph, x, y)) + total
+        total = piece.evaluated(graph, table, x, y, graph.dtype) + total
     graph.node("Transpose", total, like=total, name="u", perm=[1, 0])
     return graph

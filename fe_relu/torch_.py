@@ -32,8 +32,8 @@ def to_torch(
     """The network as a module from x (n, 2) to u (n, k), of the network's dtype, on the CPU.
 
     Both forms are the network on all of ℝ². "relu" is a `torch.nn.Sequential` of `Linear` and
-    `ReLU`. "active" looks up the three nodal values that count at a point, at any size of the mesh; its
-    derivative by x is `network.gradient`, on edges and vertices too, and points that are NaN or
+    `ReLU`. "active" looks up the three nodal values that count at a point, at any size of the mesh;
+    its derivative by x is `network.gradient`, on edges and vertices too, and points that are NaN or
     infinite give NaN.
 
     Collective if the network's values are spread in blocks: every rank gets the whole.

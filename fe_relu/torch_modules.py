@@ -14,6 +14,9 @@ from fe_relu.active import Locator, nan_where_not_finite, values_at
 from fe_relu.grid import Grid
 
 
+DTYPES = {torch.float32: "float32", torch.float64: "float64"}
+
+
 class SparseLinear(nn.Module):
     """y = x Wᵀ + b for a sparse W: `torch.nn.Linear` that stores and trains non-zeros only.
 
@@ -108,17 +111,15 @@ class ActiveNeurons(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         table = self.padded() if isinstance(self.values, nn.Parameter) else self.table
         x = x.to(torch.promote_types(x.dtype, table.dtype))
-        locate = Locator(self.grid, _NUMPY_NAMES[x.dtype])
-        points = locate(TorchArrays(x.dtype), x[:, 0], x[:, 1])
-        values = values_at(TorchArrays(x.dtype), table, points)
-        return (values + nan_where_not_finite(x[:, 0], x[:, 1])).T
+        if x.dtype not in DTYPES:
+            raise TypeError(f"active neurons compute in float32 or float64, not in {x.dtype}")
+        arrays, columns = TorchArrays(x.dtype), (x[:, 0], x[:, 1])
+        points = Locator(self.grid, DTYPES[x.dtype])(arrays, *columns)
+        return (values_at(arrays, table, points) + nan_where_not_finite(*columns)).T
 
     def extra_repr(self) -> str:
         nx, ny = self.grid.shape
         return f"{nx} x {ny} cells, {self.grid.diagonal}"
-
-
-_NUMPY_NAMES = {torch.float32: "float32", torch.float64: "float64"}
 
 
 def _renew_table(module: ActiveNeurons, _keys: Any) -> None:
