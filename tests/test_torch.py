@@ -58,7 +58,7 @@ def test_modules_give_what_dolfinx_gives(comm, diagonal, make, rng):
         u = random_function(V, rng)
         for layout in ("replicated", "blocks"):
             network = fe_relu.network_from_function(u, layout=layout)
-            points, cells = points_in_cells(msh, 50, rng)
+            points, cells = points_in_cells(msh, 50, np.random.default_rng(comm.rank))
             values = run(to_torch(network, **MAKES[make]), points)
             expected = evaluated(u, points, cells)
             assert values.shape == expected.shape
