@@ -10,8 +10,17 @@ import fe_relu
 
 ROOT = Path(__file__).parent.parent
 
+#: Pages whose examples are one script each.
+PAGES = [
+    "README.md",
+    "docs/api.md",
+    "docs/deep.md",
+    "docs/export.md",
+    "docs/parallel.md",
+]
 
-@pytest.mark.parametrize("page", ["README.md", "docs/api.md", "docs/export.md", "docs/parallel.md"])
+
+@pytest.mark.parametrize("page", PAGES)
 def test_examples_run(comm, page, monkeypatch, tmp_path):
     monkeypatch.chdir(comm.bcast(tmp_path))
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)

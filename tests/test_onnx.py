@@ -476,3 +476,12 @@ def test_paths_may_be_text(tmp_path, rng):
 def test_importing_fe_relu_imports_no_third_party_of_the_edge():
     code = "import fe_relu; print({'onnx', 'torch', 'dolfinx', 'mpi4py'} & set(sys.modules))"
     assert without("onnx", f"del sys.modules['onnx']; {code}").strip() == "set()"
+
+
+@pytest.mark.parametrize("levels", [0, 3, 10])
+def test_deep_networks_are_written_and_read(tmp_path, levels, rng):
+    for network in (fe_relu.deep.square_network(levels), fe_relu.deep.product_network(levels)):
+        to_onnx(network, tmp_path / "u.onnx")
+        x = rng.random((network.dim_in, 500))
+        assert np.abs(run_file(tmp_path / "u.onnx", x) - network(x)).max() <= 1e-12
+        assert same_layers(from_onnx(tmp_path / "u.onnx"), network)

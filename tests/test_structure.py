@@ -13,7 +13,8 @@ PACKAGE = Path(fe_relu.__file__).parent
 
 #: Each module imports only from those before it.
 ORDER = [
-    "points", "network", "grid", "hats", "blocks", "compiled", "kernels", "ownership",
+    "points", "network", "bubbles", "schemes", "polynomials", "deep",
+    "grid", "hats", "blocks", "compiled", "kernels", "ownership",
     "threads", "tables", "parallel", "exchange", "redistribute", "routing", "p1", "optional",
     "active", "chain", "onnx_graph", "onnx_", "onnx_reader", "torch_modules", "torch_", "overlay",
     "certificate", "compat", "spaces", "mesh_cells", "lattices", "meshes", "nodal", "convert",
