@@ -4,6 +4,7 @@
 from fe_relu import deep as deep
 from fe_relu.certificate import Certificate
 from fe_relu.convert import function_from_network, network_from_function
+from fe_relu.files import FileFormatError, load, save
 from fe_relu.grid import Grid
 from fe_relu.meshes import NotStructuredError, grid_from_mesh
 from fe_relu.network import Affine, ReLUNetwork, concatenate
@@ -19,6 +20,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Affine",
     "Certificate",
+    "FileFormatError",
     "Grid",
     "NotStructuredError",
     "P1Network",
@@ -30,7 +32,9 @@ __all__ = [
     "function_from_network",
     "grid_from_mesh",
     "interpolation_plan",
+    "load",
     "network_from_function",
+    "save",
     "to_onnx",
     "to_torch",
 ]

@@ -15,6 +15,7 @@ from fe_relu.onnx_graph import Graph, Value, write_model
 from fe_relu.optional import needed
 from fe_relu.p1 import P1Network
 from fe_relu.parallel import together
+from fe_relu.replacing import require_replaceable
 
 Form = Literal["relu", "active"]
 FORMS = ("relu", "active")
@@ -42,8 +43,9 @@ def to_onnx(
 
     Args:
         network: A `P1Network`, a `ReLUNetwork`, or another network of this package.
-        path: Where to write; a crash leaves the old file or the new one. Tables beyond 2³⁰ bytes
-            go to a second file beside it, named after it.
+        path: Where to write; a link is followed, a folder must exist, and a crash leaves the old
+            file or the new one. Tables beyond 2³⁰ bytes go to a second file beside it, named after
+            it.
         form: "relu" or "active".
         metadata: More entries for the model's metadata, which has the kind of network, form, dtype,
             grid, names of inputs and outputs, and the producer.
@@ -57,6 +59,8 @@ def to_onnx(
     comm = getattr(network, "comm", None)
     with together(comm):
         check_form(network, form)
+        target = os.path.realpath(os.fsdecode(path))
+        require_replaceable(target)
         with needed("onnx", "to_onnx"):
             import onnx  # noqa: F401
     whole = network if comm is None else network.gather(root=0)
@@ -65,7 +69,7 @@ def to_onnx(
             graph = _relu_graph(whole) if form == "relu" else _active_graph(whole)
             facts = {**_facts(whole, form), **(metadata or {})}
             dims = (whole.dim_in, whole.dim_out)
-            write_model(graph, Path(path), dims, facts, facts["producer"])
+            write_model(graph, Path(target), dims, facts, facts["producer"])
 
 
 def check_form(network: Any, form: str, *, remedy: str = 'form="active"') -> None:

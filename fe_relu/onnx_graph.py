@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,6 +13,8 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+
+from fe_relu.replacing import replacing
 
 if TYPE_CHECKING:
     import onnx
@@ -171,7 +172,7 @@ def write_model(
         producer_version=version,
     )
     helper.set_model_props(model, dict(metadata))
-    with replaced(path) as file:
+    with _replaced(path) as file:
         file.write(model.SerializeToString())
     used = {entry.value for tensor in constants for entry in tensor.external_data}
     for old in path.parent.glob(_external_name(path, "?" * 16)):
@@ -188,7 +189,7 @@ def _beside(tensors: Mapping[str, npt.NDArray], path: Path) -> list[onnx.TensorP
         digest.update(np.ascontiguousarray(array).data)
     location = _external_name(path, digest.hexdigest()[:16])
     constants = []
-    with replaced(path.parent / location) as file:
+    with _replaced(path.parent / location) as file:
         for name, array in tensors.items():
             if array.nbytes < ALIGNMENT:
                 constants.append(numpy_helper.from_array(array, name))
@@ -216,18 +217,9 @@ def _external_name(path: Path, digest: str) -> str:
 
 
 @contextmanager
-def replaced(path: Path) -> Iterator[IO[bytes]]:
+def _replaced(path: Path) -> Iterator[IO[bytes]]:
     """A file to write that takes the place of `path` when all is written."""
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with open(handle, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    with replacing(os.fspath(path), b"", 0, None) as temporary, open(temporary, "r+b") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fe_relu.chain import Chain, require_room
+from fe_relu.files import FileFormatError
 from fe_relu.network import Affine, ReLUNetwork
 from fe_relu.optional import needed
 
@@ -32,7 +33,7 @@ def from_onnx(path: str | os.PathLike[str]) -> ReLUNetwork:
     Raises:
         ImportError: onnx is not installed.
         OSError: The file cannot be read.
-        ValueError: This is no ONNX file, or not such a graph; the message names the node.
+        FileFormatError: This is no ONNX file, or not such a graph; the message names the node.
     """
     with needed("onnx", "from_onnx"):
         import onnx
@@ -40,7 +41,7 @@ def from_onnx(path: str | os.PathLike[str]) -> ReLUNetwork:
     try:
         return _network(graph)
     except ValueError as error:
-        raise ValueError(f"{os.fspath(path)}: {error}") from error
+        raise FileFormatError(f"{os.fspath(path)}: {error}") from error
 
 
 def _network(graph: onnx.GraphProto) -> ReLUNetwork:
@@ -76,7 +77,7 @@ def _loaded(load: Callable[..., Any], path: str | os.PathLike[str]) -> onnx.Mode
     except OSError:
         raise
     except Exception as error:
-        raise ValueError(f"{os.fspath(path)} is no ONNX file: {error}") from error
+        raise FileFormatError(f"{os.fspath(path)} is no ONNX file: {error}") from error
 
 
 def _gemm(node: onnx.NodeProto, a: Any, b: Any, c: Any = None) -> Any:

@@ -16,12 +16,13 @@ PAGES = [
     "docs/api.md",
     "docs/deep.md",
     "docs/export.md",
+    "docs/files.md",
     "docs/parallel.md",
 ]
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_examples_run(comm, page, monkeypatch, tmp_path):
+def test_examples_run(comm, page, tmp_path, monkeypatch):
     monkeypatch.chdir(comm.bcast(tmp_path))
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
     assert blocks

@@ -20,7 +20,16 @@ from cases import (
     rectangle,
     same_layers,
 )
-from fe_relu import Affine, ReLUNetwork, chain, from_onnx, onnx_, onnx_graph, to_onnx
+from fe_relu import (
+    Affine,
+    FileFormatError,
+    ReLUNetwork,
+    chain,
+    from_onnx,
+    onnx_,
+    onnx_graph,
+    to_onnx,
+)
 from runtime import run_file, session, silent_stderr, without
 from test_p1 import FLOATS, at, everywhere, network_on
 
@@ -295,7 +304,7 @@ REFUSED = {
 def test_other_graphs_are_refused_by_name(tmp_path, case, rng):
     nodes, message = REFUSED[case]
     path = written(tmp_path / "u.onnx", nodes, weights(rng))
-    with pytest.raises(ValueError, match=message) as error:
+    with pytest.raises(FileFormatError, match=message) as error:
         from_onnx(path)
     assert str(path) in str(error.value)
 
@@ -350,7 +359,7 @@ def test_damaged_files_are_refused(tmp_path, rng):
     to_onnx(network_on("unit", (1, 1), "right", rng), path)
     for contents in list(damaged(path)):
         path.write_bytes(contents)
-        with pytest.raises(ValueError, match=r"u\.onnx"):
+        with pytest.raises(FileFormatError, match=r"u\.onnx"):
             from_onnx(path)
     with pytest.raises(FileNotFoundError):
         from_onnx(tmp_path / "none.onnx")

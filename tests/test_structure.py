@@ -15,10 +15,11 @@ PACKAGE = Path(fe_relu.__file__).parent
 ORDER = [
     "points", "network", "bubbles", "schemes", "polynomials", "deep",
     "grid", "hats", "blocks", "compiled", "kernels", "ownership",
-    "threads", "tables", "parallel", "exchange", "redistribute", "routing", "p1", "optional",
-    "active", "chain", "onnx_graph", "onnx_", "onnx_reader", "torch_modules", "torch_", "overlay",
+    "threads", "tables", "parallel", "exchange", "redistribute", "routing", "p1", "overlay",
     "certificate", "compat", "spaces", "mesh_cells", "lattices", "meshes", "nodal", "convert",
-    "transfer", "__init__",
+    "transfer", "safetensors", "stored", "kinds", "replacing",
+    "files", "optional", "active", "chain", "onnx_graph", "onnx_", "onnx_reader", "torch_modules",
+    "torch_", "__init__",
 ]  # fmt: skip
 
 #: The only modules that may import a third party, besides NumPy and SciPy.
