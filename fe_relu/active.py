@@ -9,7 +9,6 @@ that are NaN or infinite give NaN.
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -19,7 +18,6 @@ import numpy.typing as npt
 from fe_relu.blocks import Window
 from fe_relu.grid import Grid
 from fe_relu.kernels import CUTS, lattice_frame
-from fe_relu.p1 import P1Network
 from fe_relu.tables import Table
 
 
@@ -170,21 +168,3 @@ def values_at(arrays: Arrays, table: Any, points: Located) -> Any:
 def nan_where_not_finite(x: Any, y: Any) -> Any:
     """0 at finite points, NaN at others: what values are added to."""
     return (x - x) + (y - y)
-
-
-@functools.singledispatch
-def pieces(network: Any) -> tuple[Piece, ...]:
-    """The P1 functions whose sum a network is, on all of ℝ². Of this process alone.
-
-    Raises:
-        ValueError: The network does not know itself as such a sum.
-    """
-    raise ValueError(
-        f'a {type(network).__name__} has no form="active", which needs the mesh that its neurons '
-        'belong to; form="relu" writes its layers as they are'
-    )
-
-
-@pieces.register
-def _(network: P1Network) -> tuple[Piece, ...]:
-    return (Piece(network.grid, network.values),)

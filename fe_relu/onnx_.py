@@ -9,12 +9,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from fe_relu.active import nan_where_not_finite, pieces
+from fe_relu.active import nan_where_not_finite
 from fe_relu.network import ReLUNetwork
 from fe_relu.onnx_graph import Graph, Value, write_model
 from fe_relu.optional import needed
 from fe_relu.p1 import P1Network
 from fe_relu.parallel import together
+from fe_relu.pieces import pieces
 from fe_relu.replacing import require_replaceable
 
 Form = Literal["relu", "active"]

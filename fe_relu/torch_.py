@@ -12,13 +12,14 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse as scipy_sparse
 
-from fe_relu.active import Piece, pieces
+from fe_relu.active import Piece
 from fe_relu.chain import Chain
 from fe_relu.network import Affine, ReLUNetwork
 from fe_relu.onnx_ import Form, check_form, dense_layers
 from fe_relu.optional import needed
 from fe_relu.p1 import P1Network
 from fe_relu.parallel import together
+from fe_relu.pieces import pieces
 
 if TYPE_CHECKING:
     import torch

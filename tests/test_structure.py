@@ -18,8 +18,8 @@ ORDER = [
     "threads", "tables", "parallel", "exchange", "redistribute", "routing", "p1", "overlay",
     "certificate", "compat", "spaces", "mesh_cells", "lattices", "meshes", "nodal", "convert",
     "transfer", "safetensors", "stored", "kinds", "replacing",
-    "files", "optional", "active", "chain", "onnx_graph", "onnx_", "onnx_reader", "torch_modules",
-    "torch_", "__init__",
+    "files", "optional", "active", "pieces", "chain", "onnx_graph", "onnx_", "onnx_reader",
+    "torch_modules", "torch_", "__init__",
 ]  # fmt: skip
 
 #: The only modules that may import a third party, besides NumPy and SciPy.
