@@ -56,12 +56,22 @@ def hidden_layers(grid: Grid, dtype: np.dtype) -> tuple[Affine, Affine]:
     parts = zip(*_incidences(grid), strict=True)
     neurons, lines, weights = (np.concatenate(part) for part in parts)
     used, columns = np.unique(lines, axis=0, return_inverse=True)
-    direction, offset = np.array(DIRECTIONS, float)[used[:, 0]], used[:, 1]
+    direction, offset = _line_equations(used)
     normal = direction @ grid.inverse
     first = Affine(normal.astype(dtype), (-normal @ grid.origin - offset).astype(dtype))
     shape = (grid.num_vertices, len(used))
     second = sparse.csr_array((-weights.astype(dtype), (neurons, columns.ravel())), shape=shape)
     return first, Affine(second, np.ones(grid.num_vertices, dtype))
+
+
+def mesh_lines(grid: Grid) -> tuple[npt.NDArray, npt.NDArray]:
+    """The first layer in lattice coordinates: relu(a s + b t − c), directions (m, 2) and c (m,)."""
+    lines = np.concatenate([line for _, line, _ in _incidences(grid)])
+    return _line_equations(np.unique(lines, axis=0))
+
+
+def _line_equations(lines: npt.NDArray[np.int64]) -> tuple[npt.NDArray, npt.NDArray]:
+    return np.array(DIRECTIONS, float)[lines[:, 0]], lines[:, 1]
 
 
 def _incidences(grid: Grid) -> Iterator[tuple[npt.NDArray, npt.NDArray, npt.NDArray]]:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
+from fe_relu.intervals import Box, NetworkBounds, checked_box, interval_bounds
 from fe_relu.points import checked_points
 
 #: Activations held at once while a batch is evaluated (entries of one layer).
@@ -172,6 +173,22 @@ class ReLUNetwork:
     def _chunks(self, num_points: int) -> Iterator[slice]:
         step = max(1, CHUNK_ENTRIES // max(self.widths))
         return (slice(start, start + step) for start in range(0, num_points, step))
+
+    def bounds(self, box: Box | None = None) -> NetworkBounds:
+        """What outputs and neurons cannot leave over a box, by interval arithmetic: often wide.
+
+        A network that `p1_from_relu` recognises has exact ones: those of the `P1Network`.
+
+        Args:
+            box: ((x0, x1), …), one pair for each input; there is no default.
+
+        Raises:
+            ValueError: The box is missing, empty, flat or not finite.
+            TypeError: The box does not hold real numbers.
+        """
+        if box is None:
+            raise ValueError("bounds of a ReLUNetwork need a box, ((x0, x1), …); it has no domain")
+        return interval_bounds(self.layers, checked_box(box, self.dim_in))
 
     def __matmul__(self, inner: ReLUNetwork) -> ReLUNetwork:
         """The composition x ↦ self(inner(x)); the two affine maps that meet become one."""

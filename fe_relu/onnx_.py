@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fe_relu.active import nan_where_not_finite
+from fe_relu.intervals import NetworkBounds
 from fe_relu.network import ReLUNetwork
 from fe_relu.onnx_graph import Graph, Value, write_model
 from fe_relu.optional import needed
@@ -31,6 +32,7 @@ def to_onnx(
     path: str | os.PathLike[str],
     *,
     form: Form = "relu",
+    bounds: NetworkBounds | None = None,
     metadata: Mapping[str, str] | None = None,
 ) -> None:
     """Writes the network as an ONNX model with input `x` (n, 2) and output `u` (n, k), any n.
@@ -48,6 +50,8 @@ def to_onnx(
             file or the new one. Tables beyond 2³⁰ bytes go to a second file beside it, named after
             it.
         form: "relu" or "active".
+        bounds: What `network.bounds(…)` returned, to go into the metadata: those of the outputs,
+            and for "relu" those of all neurons before their ReLU, layer by layer.
         metadata: More entries for the model's metadata, which has the kind of network, form, dtype,
             grid, names of inputs and outputs, and the producer.
 
@@ -68,7 +72,7 @@ def to_onnx(
     with together(comm):
         if whole is not None:
             graph = _relu_graph(whole) if form == "relu" else _active_graph(whole)
-            facts = {**_facts(whole, form), **(metadata or {})}
+            facts = {**_facts(whole, form), **_bounds_fact(bounds, form), **(metadata or {})}
             dims = (whole.dim_in, whole.dim_out)
             write_model(graph, Path(target), dims, facts, facts["producer"])
 
@@ -122,6 +126,18 @@ def _facts(network: Any, form: str) -> dict[str, str]:
         frame = {"origin": grid.origin.tolist(), "axes": grid.axes.tolist()}
         facts["grid"] = json.dumps({**frame, "shape": grid.shape, "diagonal": grid.diagonal})
     return facts
+
+
+def _bounds_fact(bounds: NetworkBounds | None, form: str) -> dict[str, str]:
+    if bounds is None:
+        return {}
+    neurons = bounds.layers if form == "relu" else ()
+    described = {
+        "exact": bool(bounds.exact),
+        "outputs": [bounds.lower.tolist(), bounds.upper.tolist()],
+        "neurons": [[lower.tolist(), upper.tolist()] for lower, upper in neurons],
+    }
+    return {"bounds": json.dumps(described)}
 
 
 def _relu_graph(network: Any) -> Graph:

@@ -40,10 +40,28 @@ def overlay_points(grid: Grid, corners: npt.NDArray) -> tuple[npt.NDArray, npt.N
     return np.concatenate(cells), np.concatenate(weights, axis=1)
 
 
+def segment_points(grid: Grid, ends: npt.NDArray) -> tuple[npt.NDArray, npt.NDArray]:
+    """Ends of segments, and where they cross lines of a grid, its ring included.
+
+    Args:
+        grid: The structured grid.
+        ends: Coordinates of the segments' ends, shape (2, 2, m).
+
+    Returns:
+        The segment of each point, shape (n,), and the weights of the ends, shape (2, n).
+    """
+    lattice = grid.to_lattice(ends.reshape(2, -1)).reshape(ends.shape)
+    m = lattice.shape[2]
+    found = [(np.tile(np.arange(m), 2), np.repeat(np.eye(2), m, axis=1))]
+    found += [_crossings(grid, lattice, (0, 1), direction) for direction in _LINES]
+    segments, weights = zip(*found, strict=True)
+    return np.concatenate(segments), np.concatenate(weights, axis=1)
+
+
 def _crossings(
     grid: Grid, lattice: npt.NDArray, edge: tuple[int, int], direction: tuple[int, int]
 ) -> tuple[npt.NDArray, npt.NDArray]:
-    """Where an edge of each triangle crosses the lines of one direction."""
+    """Where an edge of each triangle, or a segment, crosses the lines of one direction."""
     nx, ny = grid.shape
     a, b = direction
     ends = a * lattice[0] + b * lattice[1]
@@ -54,7 +72,7 @@ def _crossings(
     cell, line = _ranges(first, last)
     run = end[cell] - start[cell]
     along = np.divide(line - start[cell], run, out=np.zeros_like(run), where=run != 0)
-    weights = np.zeros((3, cell.size))
+    weights = np.zeros((lattice.shape[1], cell.size))
     weights[edge[0]], weights[edge[1]] = 1 - along, along
     return cell, weights
 

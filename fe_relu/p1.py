@@ -11,8 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from fe_relu.blocks import Blocks, Window
+from fe_relu.bounds import p1_bounds
 from fe_relu.grid import Grid
 from fe_relu.hats import hidden_layers
+from fe_relu.intervals import Box, NetworkBounds
 from fe_relu.network import Affine, ReLUNetwork
 from fe_relu.parallel import gather_columns, largest, together
 from fe_relu.points import real_points, require_finite
@@ -194,6 +196,21 @@ class P1Network:
         values = np.atleast_2d(whole.values)
         output = Affine(values, np.zeros(len(values), self.dtype))
         return ReLUNetwork((*hidden_layers(self.grid, self.dtype), output))
+
+    def bounds(self, box: Box | None = None) -> NetworkBounds:
+        """The least and largest value of each output, and of each neuron before its ReLU.
+
+        Exact: attained in the region, up to `Grid.resolution` and one rounding; nodal values with
+        their bits. Neurons are in the order of `explicit()`. Collective over `comm`.
+
+        Args:
+            box: ((x0, x1), (y0, y1)), anywhere; by default the grid's parallelogram.
+
+        Raises:
+            ValueError: The box is empty, flat or not finite; on every rank.
+            TypeError: The box does not hold real numbers, or ranks pass different ones.
+        """
+        return p1_bounds(self, box)
 
     def update(self, u: Any) -> P1Network:
         """The network of another function on the same mesh, at the cost of copying its values.

@@ -17,6 +17,7 @@ CASES = {
         ["→ 413 → 1", "identical", "exact, error ≤", "times as long"],
         "poisson.png",
     ),
+    "demo_optimise": (["12", "6"], ["12 x 6, 91", "binaries", "exact  ", "agrees"], "optimise.png"),
     "demo_heat": (["8", "5"], ["5 steps", "ms a step", "hottest point"], "heat.png"),
 }
 

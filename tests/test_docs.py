@@ -12,23 +12,20 @@ ROOT = Path(__file__).parent.parent
 
 #: Pages whose examples are one script each.
 PAGES = [
-    "README.md",
-    "docs/api.md",
-    "docs/deep.md",
-    "docs/export.md",
-    "docs/files.md",
-    "docs/parallel.md",
+    page.relative_to(ROOT)
+    for page in (ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")))
+    if "```python" in page.read_text()
 ]
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", PAGES, ids=str)
 def test_examples_run(comm, page, tmp_path, monkeypatch):
     monkeypatch.chdir(comm.bcast(tmp_path))
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
     assert blocks
     names = {}
     for block in blocks:
-        exec(compile(block, page, "exec"), names)
+        exec(compile(block, str(page), "exec"), names)
     assert isinstance(names["network"], fe_relu.P1Network)
 
 

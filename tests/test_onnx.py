@@ -494,3 +494,37 @@ def test_deep_networks_are_written_and_read(tmp_path, levels, rng):
         x = rng.random((network.dim_in, 500))
         assert np.abs(run_file(tmp_path / "u.onnx", x) - network(x)).max() <= 1e-12
         assert same_layers(from_onnx(tmp_path / "u.onnx"), network)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_bounds_go_into_the_metadata(tmp_path, form, rng):
+    network = network_on("unit", (3, 5), "crossed", rng, outputs=(2,))
+    bounds = network.bounds()
+    to_onnx(network, tmp_path / "u.onnx", form=form, bounds=bounds)
+    facts = session(tmp_path / "u.onnx").get_modelmeta().custom_metadata_map
+    found = json.loads(facts["bounds"])
+    assert found["exact"] is True
+    assert found["outputs"] == [network.values.min(axis=1).tolist(), network.values.max(1).tolist()]
+    if form == "active":
+        assert found["neurons"] == []
+    else:
+        x = at(network.grid, rng.random((2, 500)) * [[3], [5]])
+        for layer, (lower, upper) in zip(network.explicit().layers, found["neurons"], strict=False):
+            z = layer(x)
+            assert (z >= np.c_[lower] - 1e-12).all()
+            assert (z <= np.c_[upper] + 1e-12).all()
+            x = z.clip(0)
+
+
+@pytest.mark.parametrize("diagonal", DIAGONALS)
+def test_the_circle_closes(comm, shared_path, diagonal, rng):
+    """Function → file → raw weights → mesh and function."""
+    V = fem.functionspace(rectangle(comm, diagonal, (5, 3), "shifted"), ("P", 1))
+    u = random_function(V, rng)
+    network = fe_relu.network_from_function(u)
+    to_onnx(network, shared_path)
+    found = fe_relu.p1_from_relu(from_onnx(shared_path))
+    back, certificate = fe_relu.function_from_network(found, V)
+    assert certificate.exact
+    owned = slice(V.dofmap.index_map.size_local)
+    assert (back.x.array[owned] == u.x.array[owned]).all()

@@ -13,12 +13,12 @@ PACKAGE = Path(fe_relu.__file__).parent
 
 #: Each module imports only from those before it.
 ORDER = [
-    "points", "network", "bubbles", "schemes", "polynomials", "deep",
-    "grid", "hats", "blocks", "compiled", "kernels", "ownership",
-    "threads", "tables", "parallel", "exchange", "redistribute", "routing", "p1", "overlay",
-    "certificate", "compat", "spaces", "mesh_cells", "lattices", "meshes", "nodal", "convert",
-    "transfer", "safetensors", "stored", "kinds", "replacing",
-    "files", "optional", "active", "pieces", "chain", "onnx_graph", "onnx_", "onnx_reader",
+    "points", "intervals", "network", "bubbles", "schemes", "polynomials", "deep", "grid",
+    "hats", "blocks", "compiled", "kernels", "ownership", "threads", "tables", "parallel",
+    "exchange", "redistribute", "routing", "overlay", "bounds", "p1", "certificate", "compat",
+    "spaces", "mesh_cells", "lattices", "meshes", "nodal", "convert", "transfer", "safetensors",
+    "stored", "kinds", "replacing", "files", "vnnlib", "neurons", "hat_lattices", "recognise",
+    "optional", "active", "pieces", "chain", "onnx_graph", "onnx_", "onnx_reader",
     "torch_modules", "torch_", "__init__",
 ]  # fmt: skip
 

@@ -1,0 +1,384 @@
+# SPDX-License-Identifier: MIT
+"""Bounds of P1 networks are exact; those of other networks enclose; property files say so."""
+
+import itertools
+import re
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from dolfinx import fem
+from scipy.optimize import linprog
+
+from cases import DIAGONALS, SHAPES, random_function, rectangle
+from fe_relu import (
+    Affine,
+    Grid,
+    P1Network,
+    ReLUNetwork,
+    network_from_function,
+    p1_from_relu,
+    write_vnnlib,
+)
+from fe_relu.overlay import overlay_points
+
+AXES = {
+    "plain": ((0.5, 0.0), (0.0, 0.25)),
+    "sheared": ((0.5, 0.25), (0.0, 0.25)),
+    "turned": ((0.375, -0.5), (0.5, 0.375)),
+}
+
+#: Boxes around and across the 3 x 5 grid at (1, −2): in steps of 1/64.
+BOXES = {
+    "inside one cell": ((1.125, 1.1875), (-1.9375, -1.875)),
+    "across cells": ((1.140625, 2.296875), (-1.703125, -1.078125)),
+    "on mesh lines": ((1.0, 2.0), (-1.75, -1.0)),
+    "all of it": ((-9.0, 9.0), (-9.0, 9.0)),
+    "partly outside": ((0.859375, 1.765625), (-2.140625, -1.203125)),
+    "in the ring": ((0.765625, 0.984375), (-1.703125, -1.578125)),
+    "beyond the ring": ((20.0, 20.5), (3.0, 4.0)),
+    "sliver": ((0.5, 3.5), (-1.515625, -1.5)),
+}
+
+
+def network_of(diagonal, axes, rng, shape=(3, 5), k=2):
+    grid = Grid((1.0, -2.0), AXES[axes], shape, diagonal)
+    return P1Network(grid, rng.integers(-64, 64, (k, grid.num_vertices)) / 8.0)
+
+
+def corners_of(network, box):
+    if box is None:
+        c00, c10, c01, c11 = network.grid.corners.T
+        return np.array([c00, c10, c11, c01]).T
+    (x0, x1), (y0, y1) = box
+    return np.array([[x0, x1, x1, x0], [y0, y0, y1, y1]])
+
+
+def triangles(grid):
+    """Corners of the triangles of the grid and its ring, in half lattice steps."""
+    alternating = {"right": (0, 0), "left": (1, 1), "left_right": (0, 1), "right_left": (1, 0)}
+    nx, ny = grid.shape
+    for i, j in itertools.product(range(-1, nx + 1), range(-1, ny + 1)):
+        a, b, c, d = (
+            (2 * i, 2 * j),
+            (2 * i + 2, 2 * j),
+            (2 * i, 2 * j + 2),
+            (2 * i + 2, 2 * j + 2),
+        )
+        if grid.has_centres:
+            m = (2 * i + 1, 2 * j + 1)
+            yield from ((a, b, m), (b, d, m), (d, c, m), (c, a, m))
+        elif alternating[grid.diagonal][(i + j) % 2]:
+            yield from ((a, b, c), (b, c, d))
+        else:
+            yield from ((a, b, d), (a, c, d))
+
+
+def nodal(network, place):
+    """The exact value at a place in half lattice steps; 0 outside."""
+    nx, ny = network.grid.shape
+    (i, half), (j, _) = divmod(place[0], 2), divmod(place[1], 2)
+    if not (0 <= i <= nx - half and 0 <= j <= ny - half):
+        return [Fraction(0)] * network.dim_out
+    number = (nx + 1) * (ny + 1) + j * nx + i if half else j * (nx + 1) + i
+    return [Fraction(float(row[number])) for row in network.values]
+
+
+def clipped(polygon, axis, limit, sign):
+    """The part of a convex polygon with sign · (coordinate − limit) ≥ 0."""
+    result = []
+    for here, there in zip(polygon, polygon[1:] + polygon[:1], strict=True):
+        p, q = (sign * (point[axis] - limit) for point in (here, there))
+        if p >= 0:
+            result.append(here)
+        if p * q < 0:
+            result.append([a + (b - a) * p / (p - q) for a, b in zip(here, there, strict=True)])
+    return result
+
+
+def exact_outputs(network, box):
+    """Bounds in rationals: every triangle, with its values as further coordinates, is clipped."""
+    origin = [Fraction(float(c)) for c in network.grid.origin]
+    axes = [[Fraction(float(c)) for c in row] for row in network.grid.axes]
+    seen = []
+    for triangle in triangles(network.grid):
+        polygon = [
+            [origin[d] + (axes[d][0] * i + axes[d][1] * j) / 2 for d in (0, 1)]
+            + nodal(network, (i, j))
+            for i, j in triangle
+        ]
+        for axis, sign in itertools.product((0, 1), (1, -1)):
+            limit = Fraction(box[axis][0 if sign == 1 else 1])
+            polygon = clipped(polygon, axis, limit, sign) if polygon else []
+        seen += [point[2:] for point in polygon]
+    lattice = network.grid.to_lattice(corners_of(network, box))
+    if ((lattice < -1) | (lattice > np.array(network.grid.shape)[:, None] + 1)).any():
+        seen.append([Fraction(0)] * network.dim_out)
+    columns = list(zip(*seen, strict=True))
+    return [float(min(c)) for c in columns], [float(max(c)) for c in columns]
+
+
+@pytest.mark.parametrize("box", BOXES)
+@pytest.mark.parametrize("axes", AXES)
+@pytest.mark.parametrize("diagonal", DIAGONALS)
+def test_outputs_have_the_bounds_of_exact_rationals(rng, diagonal, axes, box):
+    network = network_of(diagonal, axes, rng)
+    found = network.bounds(BOXES[box])
+    lower, upper = exact_outputs(network, BOXES[box])
+    assert found.exact
+    assert found.lower == pytest.approx(lower, abs=1e-13)
+    assert found.upper == pytest.approx(upper, abs=1e-13)
+
+
+@pytest.mark.parametrize("box", [None, *BOXES])
+@pytest.mark.parametrize("axes", AXES)
+@pytest.mark.parametrize("diagonal", DIAGONALS)
+def test_neurons_have_the_bounds_of_linear_programs(rng, diagonal, axes, box):
+    """A line is affine and a hat concave: corners give the least, a linear program the largest."""
+    network = network_of(diagonal, axes, rng, (3, 2))
+    region = corners_of(network, None if box is None else BOXES[box])
+    found = network.bounds(None if box is None else BOXES[box])
+    first, second, _ = network.explicit().layers
+    lines = first(region)
+    assert found.layers[0][0] == pytest.approx(lines.min(axis=1), abs=1e-11)
+    assert found.layers[0][1] == pytest.approx(lines.max(axis=1), abs=1e-11)
+    hats = second(np.maximum(lines, 0))
+    assert found.layers[1][0] == pytest.approx(hats.min(axis=1), abs=1e-11)
+    slopes = first.weight.toarray() @ region  # a point is a mean of corners with weights
+    for vertex in range(second.dim_out):
+        row = second.weight[[vertex]].tocoo()
+        terms = len(row.data)
+        limits = np.hstack([slopes[row.coords[1]], -np.eye(terms)])
+        program = linprog(
+            np.concatenate([np.zeros(4), -row.data]),
+            limits,
+            -first.bias[row.coords[1]],
+            np.concatenate([np.ones(4), np.zeros(terms)])[None],
+            [1.0],
+        )
+        assert found.layers[1][1][vertex] == pytest.approx(1 - program.fun, abs=1e-9)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("diagonal", DIAGONALS)
+def test_random_boxes_against_samples_and_the_overlay(rng, diagonal, shape):
+    """Nothing sampled lies beyond the bounds, and overlay vertices attain them."""
+    grid = Grid((0.3, 0.1), ((0.31, 0.12), (-0.2, 0.27)), shape, diagonal)
+    network = P1Network(grid, rng.standard_normal(grid.num_vertices))
+    first, second, output = network.explicit().layers
+    low, high = grid.corners.min(axis=1) - 0.4, grid.corners.max(axis=1) + 0.4
+    for _ in range(10):
+        box = np.sort(low[:, None] + (high - low)[:, None] * rng.random((2, 2)), axis=1)
+        found = network.bounds(box)
+        a, b, c, d = corners_of(network, box).T
+        halves = np.array([[a, a], [b, c], [c, d]]).transpose(2, 0, 1)
+        half, weights = overlay_points(grid, halves)
+        special = np.einsum("dvn,vn->dn", halves[:, :, half], weights)
+        x = np.hstack([special, box[:, :1] + np.diff(box) * rng.random((2, 500))])
+        lines = first(x)
+        hats = second(np.maximum(lines, 0))
+        values = output(np.maximum(hats, 0))
+        layers = (*found.layers, (found.lower, found.upper))
+        for (lower, upper), seen in zip(layers, (lines, hats, values), strict=True):
+            assert (seen.min(axis=1) >= lower - 1e-12).all()
+            assert (seen.max(axis=1) <= upper + 1e-12).all()
+            assert seen.min(axis=1) == pytest.approx(lower, abs=1e-11)
+            # A vertex outside the box bends its hat on lines through it, but those are mesh lines.
+            assert seen.max(axis=1) == pytest.approx(upper, abs=1e-11)
+
+
+@pytest.mark.parametrize("diagonal", DIAGONALS)
+def test_over_the_mesh_all_is_exact_to_the_bit(rng, diagonal):
+    grid = Grid((0.1, 0.7), ((0.3, 0.1), (0.0, 0.7)), (6, 3), diagonal)
+    network = P1Network(grid, rng.standard_normal((3, grid.num_vertices)))
+    found = network.bounds()
+    assert (found.lower == network.values.min(axis=1)).all()
+    assert (found.upper == network.values.max(axis=1)).all()
+    (line_low, line_high), (hat_low, hat_high) = found.layers
+    for numbers in (line_low, line_high, 2 * hat_low):
+        assert (numbers == np.rint(numbers)).all()
+    assert (line_low <= line_high).all()
+    assert (hat_high == 1).all()
+    assert (hat_low.size, line_low.size) == (grid.num_vertices, network.explicit().widths[1])
+
+
+@pytest.mark.parametrize("layout", ["replicated", "blocks"])
+@pytest.mark.parametrize("k", [None, 3])
+def test_the_same_on_any_number_of_ranks(comm, rng, layout, k):
+    element = ("P", 1) if k is None else ("P", 1, (k,))
+    V = fem.functionspace(rectangle(comm, "crossed", (7, 9), "shifted"), element)
+    network = network_from_function(random_function(V, rng), layout=layout)
+    whole = network.gather()
+    for box in (None, ((-1.9, 0.3), (1.21, 1.83)), ((-5.0, -1.0), (1.4, 1.45)), ((7, 8), (7, 8))):
+        found, alone = network.bounds(box), whole.bounds(box)
+        assert (found.lower == alone.lower).all()
+        assert (found.upper == alone.upper).all()
+        for (low, high), (own_low, own_high) in zip(found.layers, alone.layers, strict=True):
+            assert (low == own_low).all()
+            assert (high == own_high).all()
+        assert found.lower.shape == (network.dim_out,)
+
+
+def test_single_precision_values_keep_their_bits(rng):
+    grid = Grid((0, 0), np.eye(2), (3, 3), "left")
+    network = P1Network(grid, rng.standard_normal(16).astype(np.float32))
+    assert network.bounds().upper == network.values.max()
+
+
+#: Boxes that are none, and what is said.
+REFUSED = {
+    "a point": (((0.5, 0.5), (0.0, 1.0)), ValueError, "lower < upper"),
+    "inverted": (((1.0, 0.0), (0.0, 1.0)), ValueError, "lower < upper"),
+    "NaN": (((0.0, np.nan), (0.0, 1.0)), ValueError, "finite"),
+    "infinite": (((0.0, np.inf), (0.0, 1.0)), ValueError, "finite"),
+    "one pair": (((0.0, 1.0),), ValueError, "2 pairs"),
+    "ragged": (((0.0, 1.0), (0.0, 1.0, 2.0)), ValueError, "2 pairs"),
+    "complex": (((0j, 1), (0, 1)), TypeError, "real numbers"),
+    "words": ((("0", "1"), ("0", "1")), TypeError, "real numbers"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_bad_boxes_are_refused_on_every_rank(comm, rng, name):
+    box, error, words = REFUSED[name]
+    V = fem.functionspace(rectangle(comm), ("P", 1))
+    network = network_from_function(random_function(V, rng), layout="blocks")
+    bad_on_last = box if comm.rank == comm.size - 1 else ((0, 1), (0, 1))
+    with pytest.raises(error, match=words):
+        network.bounds(bad_on_last)
+    with pytest.raises(error, match=words):
+        network.gather().explicit().bounds(box)
+
+
+def test_ranks_must_agree_on_the_box(comm, rng):
+    network = network_from_function(
+        random_function(fem.functionspace(rectangle(comm), ("P", 1)), rng)
+    )
+    if comm.size > 1:
+        with pytest.raises(TypeError, match="ranks pass different boxes"):
+            network.bounds(None if comm.rank == 0 else ((0, 1), (0, 1)))
+        with pytest.raises(TypeError, match="ranks pass different boxes"):
+            network.bounds(((0, 1 + comm.rank), (0, 1)))
+    assert network.bounds(((0, 1), (0, 1))).exact
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("widths", [(2, 3), (1, 6, 4, 2), (3, 8, 8, 8, 1)])
+def test_intervals_enclose_every_network(rng, widths, dtype):
+    layers = tuple(
+        Affine(rng.standard_normal((m, n)).astype(dtype), rng.standard_normal(m).astype(dtype))
+        for n, m in itertools.pairwise(widths)
+    )
+    network = ReLUNetwork(layers)
+    box = np.sort(rng.standard_normal((widths[0], 2)), axis=1)
+    found = network.bounds(box)
+    corners = np.array(list(itertools.product(*box))).T
+    h = np.hstack([corners, box[:, :1] + np.diff(box) * rng.random((len(box), 3000))]).astype(dtype)
+    for affine, (lower, upper) in zip(
+        layers, (*found.layers, (found.lower, found.upper)), strict=True
+    ):
+        z = affine(h)
+        assert (lower <= z.min(axis=1)).all()
+        assert (z.max(axis=1) <= upper).all()
+        if affine is layers[0]:  # attained at corners
+            assert z.min(axis=1) == pytest.approx(lower, abs=1e-5)
+            assert z.max(axis=1) == pytest.approx(upper, abs=1e-5)
+        h = np.maximum(z, 0)
+    assert found.exact == (len(widths) == 2)
+    with pytest.raises(ValueError, match="need a box"):
+        network.bounds()
+
+
+@pytest.mark.parametrize("diagonal", DIAGONALS)
+def test_intervals_are_wider_and_recognition_makes_them_exact(rng, diagonal):
+    network = network_of(diagonal, "plain", rng)
+    box = BOXES["across cells"]
+    wide, exact = network.explicit().bounds(box), network.bounds(box)
+    again = p1_from_relu(network.explicit()).bounds(box)
+    assert not wide.exact
+    for found in (exact, again):
+        for (low, high), (wide_low, wide_high) in zip(found.layers, wide.layers, strict=True):
+            assert (wide_low <= low).all()
+            assert (high <= wide_high).all()
+        assert (wide.lower <= found.lower).all()
+        assert (found.upper <= wide.upper).all()
+    assert (wide.upper - wide.lower > 2 * (exact.upper - exact.lower)).all()
+    assert again.upper == pytest.approx(exact.upper, rel=1e-14)
+
+
+def parsed(text):
+    """Names declared, and assertions as nested lists."""
+    text = re.sub(r";.*", "", text)
+    stack = [[]]
+    for token in re.findall(r"[()]|[^\s()]+", text):
+        if token == "(":
+            stack.append([])
+        elif token == ")":
+            done = stack.pop()
+            stack[-1].append(done)
+        else:
+            stack[-1].append(token)
+    (statements,) = stack
+    names = [s[1] for s in statements if s[0] == "declare-const" and s[2] == "Real"]
+    assertions = [s[1] for s in statements if s[0] == "assert"]
+    assert len(names) + len(assertions) == len(statements)
+    return names, assertions
+
+
+def holds(term, values):
+    operator, *arguments = term
+    if operator in ("and", "or"):
+        combine = np.logical_and if operator == "and" else np.logical_or
+        return combine.reduce([holds(argument, values) for argument in arguments])
+    name, limit = arguments
+    assert re.fullmatch(r"-?\d+\.\d+", limit)
+    return {"<=": np.less_equal, ">=": np.greater_equal}[operator](values[name], float(limit))
+
+
+@pytest.mark.parametrize("box", [None, "across cells"])
+@pytest.mark.parametrize("axes", AXES)
+def test_property_files_ask_what_cannot_be(tmp_path, rng, axes, box):
+    """At no sample all assertions hold; with a negative margin, at some."""
+    network = network_of("left_right", axes, rng)
+    box = None if box is None else BOXES[box]
+    path = tmp_path / "claim.vnnlib"
+    write_vnnlib(path, network, box)
+    names, assertions = parsed(path.read_text())
+    assert names == ["X_0", "X_1", "Y_0", "Y_1"]
+    low, high = network.grid.corners.min(axis=1), network.grid.corners.max(axis=1)
+    sides = np.array([low, high]).T if box is None else np.array(box)
+    x = sides[:, :1] + np.diff(sides) * rng.random((2, 2000))
+    vertices = network.grid.vertices()
+    inside = ((vertices >= sides[:, :1]) & (vertices <= sides[:, 1:])).all(axis=0)
+    x = np.hstack([x, vertices[:, inside]])
+    values = dict(zip(names, [*x, *network.explicit()(x)], strict=True))
+    in_box = np.logical_and.reduce([holds(term, values) for term in assertions[:4]])
+    assert in_box.all()
+    assert not holds(assertions[4], values).any()
+    bounds = network.bounds(sides)
+    width = float((bounds.upper - bounds.lower).max())
+    assert holds(assertions[4], values | {"Y_0": values["Y_0"] + width}).any()
+    assert holds(assertions[4], values | {"Y_1": values["Y_1"] - 1.1 * width}).any()
+    assert [file.name for file in tmp_path.iterdir()] == ["claim.vnnlib"]
+
+
+def test_property_files_of_other_networks_and_on_many_ranks(comm, rng, tmp_path):
+    network = network_from_function(
+        random_function(fem.functionspace(rectangle(comm), ("P", 1)), rng), layout="blocks"
+    )
+    path = tmp_path / "many.vnnlib"
+    write_vnnlib(path, network, margin=0.5)
+    if comm.rank == 0:
+        text = path.read_text()
+        upper = float(re.findall(r">= Y_0 (\S+?)\)", text)[0])
+        assert upper == pytest.approx(network.gather(0).values.max() + 0.5, rel=1e-15)
+    else:
+        network.gather(0)
+        assert not path.exists()
+    f = ReLUNetwork((Affine([[1e-9]], [0.0]),))
+    write_vnnlib(path, f, ((0.0, 1.0),))
+    assert ">= Y_0 0.000000001000001" in path.read_text()
+    with pytest.raises(ValueError, match="need a box"):
+        write_vnnlib(path, f)
+    with pytest.raises(ValueError, match="margin must be positive"):
+        write_vnnlib(path, network, margin=0.0)
