@@ -11,10 +11,13 @@ from fe_relu.intervals import NetworkBounds
 from fe_relu.meshes import NotStructuredError, grid_from_mesh
 from fe_relu.network import Affine, ReLUNetwork, concatenate
 from fe_relu.neurons import NotP1Error
+from fe_relu.onnx_ import to_onnx
+from fe_relu.onnx_reader import from_onnx
 from fe_relu.p1 import P1Network
 from fe_relu.p2 import P2Network
 from fe_relu.recognise import p1_from_relu
 from fe_relu.spaces import UnsupportedFunctionError
+from fe_relu.torch_ import from_torch, to_torch
 from fe_relu.transfer import interpolation_plan
 from fe_relu.vnnlib import write_vnnlib
 
@@ -34,6 +37,8 @@ __all__ = [
     "ReLUNetwork",
     "UnsupportedFunctionError",
     "concatenate",
+    "from_onnx",
+    "from_torch",
     "function_from_network",
     "grid_from_mesh",
     "hierarchical_from_function",
@@ -42,5 +47,7 @@ __all__ = [
     "network_from_function",
     "p1_from_relu",
     "save",
+    "to_onnx",
+    "to_torch",
     "write_vnnlib",
 ]

@@ -10,7 +10,6 @@ import fe_relu
 
 ROOT = Path(__file__).parent.parent
 
-
 #: Pages whose examples are one script each.
 PAGES = [
     page.relative_to(ROOT)

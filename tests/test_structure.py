@@ -19,13 +19,17 @@ ORDER = [
     "p2_layers", "p2_kernels", "p2", "triangles", "surplus", "nesting", "levelsum", "surrogate",
     "certificate", "compat", "spaces", "mesh_cells", "lattices", "meshes", "nodal", "convert",
     "transfer", "safetensors", "stored", "kinds", "replacing", "files", "vnnlib", "neurons",
-    "hat_lattices", "recognise", "seminorm", "ranking", "hierarchical", "hierarchy", "__init__",
+    "hat_lattices", "recognise", "seminorm", "ranking", "hierarchical", "hierarchy", "optional",
+    "active", "pieces", "chain", "onnx_graph", "onnx_", "onnx_reader", "torch_modules",
+    "torch_", "__init__",
 ]  # fmt: skip
 
 #: The only modules that may import a third party, besides NumPy and SciPy.
 PLACES = {
     "numba": {"compiled"},
     "mpi4py": {"exchange", "parallel"},
+    "onnx": {"onnx_", "onnx_graph", "onnx_reader"},
+    "torch": {"torch_", "torch_modules"},
     "dolfinx": {"compat", "convert", "spaces", "transfer"},
 }
 
