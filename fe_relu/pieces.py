@@ -6,8 +6,12 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+import numpy as np
+
 from fe_relu.active import Piece
+from fe_relu.nesting import coarsened, levels_and_stars, numbers_in_coarser
 from fe_relu.p1 import P1Network
+from fe_relu.surrogate import Surrogate
 
 
 @functools.singledispatch
@@ -26,3 +30,19 @@ def pieces(network: Any) -> tuple[Piece, ...]:
 @pieces.register
 def _(network: P1Network) -> tuple[Piece, ...]:
     return (Piece(network.grid, network.values),)
+
+
+@pieces.register
+def _(network: Surrogate) -> tuple[Piece, ...]:
+    """A P1 function on the mesh of each level that has a kept vertex, as its hats go on outside."""
+    grid, levels = network.grid, network.levels
+    level, _ = levels_and_stars(grid, levels, network.vertices)
+    found = []
+    for at in np.unique(level) if level.size else [0]:
+        factor, new = 1 << (levels - int(at)), level == at
+        mesh = coarsened(grid, factor)
+        vertices = numbers_in_coarser(grid, factor, network.vertices[new])
+        values = np.zeros((*network.coefficients.shape[:-1], mesh.num_vertices), network.dtype)
+        values[..., vertices] = network.coefficients[..., new]
+        found.append(Piece(mesh, values))
+    return tuple(found)

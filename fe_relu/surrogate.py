@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
@@ -208,6 +208,18 @@ class Surrogate:
         vertices, rows = self._whole()
         hidden = hidden_layers(self.grid, self.dtype, level_hats(self.grid, self.levels, vertices))
         return ReLUNetwork((*hidden, Affine(rows, np.zeros(len(rows), self.dtype))))
+
+    def gather(self, root: int | None = None) -> Surrogate | None:
+        """The whole surrogate as one of this process alone. Collective, as `P1Network.gather`."""
+        with together(self.comm):
+            size = 1 if self.comm is None else self.comm.size
+            if root is not None and not 0 <= root < size:
+                raise ValueError(f"root must be a rank from 0 to {size - 1}, not {root}")
+        vertices, rows = self._whole()
+        if self.comm is not None and root not in (None, self.comm.rank):
+            return None
+        rows = rows[0] if self.coefficients.ndim == 1 else rows
+        return replace(self, vertices=vertices, coefficients=rows, comm=None, blocks=None)
 
     def _whole(self) -> tuple[npt.NDArray[np.int64], npt.NDArray]:
         """All kept vertices, increasing, and their coefficients (k, n)."""
