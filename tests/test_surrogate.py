@@ -263,7 +263,7 @@ def test_certificates_on_other_meshes_reach_beyond_the_mesh(comm, diagonal, layo
 
 
 def test_certificates_see_the_kinks_of_coarse_hats_outside(comm):
-    """Both hats end at x = −1, where no vertex of the other mesh is and no line of a narrow ring."""
+    """Both hats end at x = −1, where the other mesh has no vertex and a narrow ring no line."""
     grid = Grid((0, 0), np.eye(2) / 8, (8, 8), "right")
     s = Surrogate(grid, 3, [0, 72], [1.0, 1.0], (2, 0, 0, 0), 0.0, 0.0, 0.0, 1.0)
     beside = mesh.create_rectangle(comm, [(-4, 0.1), (0, 0.9)], (1, 1))
