@@ -54,6 +54,10 @@ class Value:
     def __mul__(self, other: Any) -> Value:
         return self._with("Mul", other)
 
+    def __floordiv__(self, other: int) -> Value:
+        """For integers ≥ 0, as ONNX rounds towards zero."""
+        return self._with("Div", other)
+
     def __mod__(self, other: int) -> Value:
         return self._with("Mod", other)
 

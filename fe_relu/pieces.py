@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 
 from fe_relu.active import Piece
+from fe_relu.active_p2 import P2Piece
 from fe_relu.nesting import coarsened, levels_and_stars, numbers_in_coarser
 from fe_relu.p1 import P1Network
+from fe_relu.p2 import P2Network
 from fe_relu.surrogate import Surrogate
 
 
@@ -46,3 +48,8 @@ def _(network: Surrogate) -> tuple[Piece, ...]:
         values[..., vertices] = network.coefficients[..., new]
         found.append(Piece(mesh, values))
     return tuple(found)
+
+
+@pieces.register
+def _(network: P2Network) -> tuple[Piece, ...]:
+    return (P2Piece(network.grid, network.values, network.levels),)

@@ -61,7 +61,12 @@ def to_torch(
             import torch  # noqa: F401
     whole = network if getattr(network, "blocks", None) is None else network.gather()
     if form == "active":
-        return _active_module(pieces(whole), trainable == "output")
+        terms = pieces(whole)
+        if trainable and any(type(term) is not Piece for term in terms):
+            raise ValueError(
+                f'the active form of a {type(whole).__name__} cannot be trained; form="relu" can'
+            )
+        return _active_module(terms, trainable == "output")
     layers = whole.explicit() if sparse and hasattr(whole, "explicit") else whole
     return _sequence(layers if sparse else dense_layers(whole, remedy=remedy), trainable, sparse)
 
@@ -81,11 +86,13 @@ def _check_options(form: str, trainable: Any, sparse: bool) -> None:
 def _active_module(terms: tuple[Piece, ...], trainable: bool) -> torch.nn.Module:
     import torch
 
-    from fe_relu.torch_modules import ActiveNeurons, Sum
+    from fe_relu.torch_modules import ActiveNeurons, ActiveTable, Sum
 
     modules = [
-        ActiveNeurons(piece.grid, torch.tensor(piece.values), trainable=trainable)
-        for piece in terms
+        ActiveNeurons(term.grid, torch.tensor(term.values), trainable=trainable)
+        if type(term) is Piece
+        else ActiveTable(term, torch.tensor(term.table))
+        for term in terms
     ]
     return modules[0] if len(modules) == 1 else Sum(modules)
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from fe_relu.active import Locator, nan_where_not_finite, values_at
+from fe_relu.active import Locator, Piece, nan_where_not_finite, values_at
 from fe_relu.grid import Grid
 
 DTYPES = {torch.float32: "float32", torch.float64: "float64"}
@@ -109,9 +109,7 @@ class ActiveNeurons(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         table = self.padded() if isinstance(self.values, nn.Parameter) else self.table
-        x = x.to(torch.promote_types(x.dtype, table.dtype))
-        if x.dtype not in DTYPES:
-            raise TypeError(f"active neurons compute in float32 or float64, not in {x.dtype}")
+        x = _promoted(x, table)
         arrays, columns = TorchArrays(x.dtype), (x[:, 0], x[:, 1])
         points = Locator(self.grid, DTYPES[x.dtype])(arrays, *columns)
         return (values_at(arrays, table, points) + nan_where_not_finite(*columns)).T
@@ -124,6 +122,36 @@ class ActiveNeurons(nn.Module):
 def _renew_table(module: ActiveNeurons, _keys: Any) -> None:
     with torch.no_grad():
         module.table.copy_(module.padded())
+
+
+class ActiveTable(nn.Module):
+    """A piece of an active form that only looks up: x (n, 2) to u (n, k); nothing to train.
+
+    Args:
+        piece: What evaluates the table.
+        table: As the piece has it.
+    """
+
+    table: torch.Tensor
+
+    def __init__(self, piece: Piece, table: torch.Tensor) -> None:
+        super().__init__()
+        self.piece = piece
+        self.register_buffer("table", table)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = _promoted(x, self.table)
+        arrays, columns = TorchArrays(x.dtype), (x[:, 0], x[:, 1])
+        values = self.piece.evaluated(arrays, self.table, *columns, DTYPES[x.dtype])
+        return (values + nan_where_not_finite(*columns)).T
+
+
+def _promoted(x: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
+    """The points in the wider of both types."""
+    x = x.to(torch.promote_types(x.dtype, table.dtype))
+    if x.dtype not in DTYPES:
+        raise TypeError(f"active neurons compute in float32 or float64, not in {x.dtype}")
+    return x
 
 
 class Sum(nn.Module):

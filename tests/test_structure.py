@@ -20,8 +20,8 @@ ORDER = [
     "certificate", "compat", "spaces", "mesh_cells", "lattices", "meshes", "nodal", "convert",
     "transfer", "safetensors", "stored", "kinds", "replacing", "files", "vnnlib", "neurons",
     "hat_lattices", "recognise", "seminorm", "ranking", "hierarchical", "hierarchy", "optional",
-    "active", "pieces", "chain", "onnx_graph", "onnx_", "onnx_reader", "torch_modules",
-    "torch_", "__init__",
+    "active", "active_p2", "pieces", "chain", "onnx_graph", "onnx_", "onnx_reader",
+    "torch_modules", "torch_", "__init__",
 ]  # fmt: skip
 
 #: The only modules that may import a third party, besides NumPy and SciPy.
