@@ -65,7 +65,8 @@ def hierarchical_from_network(
         levels: As for `hierarchical_from_function`.
 
     Raises:
-        ValueError: The grid is not one halved so often; the message says which would be.
+        ValueError: The grid is not one halved so often; the message says which would be. Or the
+            values are so large that sums of them overflow.
         TypeError: The network is of another kind, levels is no integer, or ranks pass different
             numbers.
     """
@@ -83,8 +84,20 @@ def hierarchical_from_network(
     nesting = Nesting.of(grid, chosen, comm, blocks)
     coarse = _gathered(nesting, values, comm) if comm and nesting.is_shared else None
     nesting.split(values, coarse)
+    with together(comm):
+        _require_room(values, chosen)
     rows = values[0] if network.values.ndim == 1 else values
     return HierarchicalNetwork(grid, chosen, rows, comm, blocks, coarse)
+
+
+def _require_room(surpluses: npt.NDArray, levels: int) -> None:
+    """Raises unless sums over all levels, and slopes of them, stay finite."""
+    room = float(np.finfo(surpluses.dtype).max) / (4 * (levels + 1))
+    if not max(surpluses.max(initial=0), -surpluses.min(initial=0)) <= room:
+        raise ValueError(
+            f"sums over {levels} levels of values this large may overflow {surpluses.dtype}; "
+            "divide the function by a number"
+        )
 
 
 def _in_units(network: P1Network, levels: int) -> tuple[npt.NDArray, Blocks | None]:

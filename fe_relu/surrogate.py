@@ -54,7 +54,8 @@ class Surrogate:
             alike, all of them.
         coefficients: Shape (n,), or (k, n) for a vector function.
         kept: How many coefficients are kept of each level, on all ranks, shape (levels + 1,).
-        error: Sup |surrogate − u| over the mesh and all components.
+        error: Sup |surrogate − u| over the mesh and all components. Roundoff of the transform is
+            not in it: a few eps of max |u|, which is what remains where tol is smaller.
         bound: Σ over levels of the largest dropped |coefficient|; error is at most this.
         h1_error: The H¹ seminorm of surrogate − u over the mesh.
         ceiling: |surrogate| is nowhere larger than this.

@@ -152,6 +152,28 @@ def test_errors_are_those_dolfinx_finds(comm, diagonal, outputs, rng):
         assert s.h1_error == pytest.approx(seminorm, rel=1e-11, abs=1e-12)
 
 
+@pytest.mark.parametrize("diagonal", NESTING)
+def test_the_seminorm_does_not_see_constants(diagonal, rng):
+    grid = Grid((0, 0), np.array([[1.0, 0.3], [0.0, 4.0]]), (12, 6), diagonal)
+    values = rng.integers(-1000, 1000, (2, grid.num_vertices)) / 2.0**20
+    network, moved = P1Network(grid, values), P1Network(grid, values + 2.0**30)
+    without, with_constant = (
+        hierarchical_from_network(n, levels=0).compress(tol=1e300).h1_error for n in (network, moved)
+    )
+    assert without == with_constant > 0
+
+
+@pytest.mark.parametrize("exponent", [-1040, -1030, -1000, 1000])
+def test_very_small_and_very_large_values_have_a_seminorm(exponent, rng):
+    grid = Grid((0, 0), np.eye(2), (8, 8), "right")
+    values = rng.integers(-(2**20), 2**20, grid.num_vertices).astype(float)
+    errors = [
+        hierarchical_from_network(P1Network(grid, v)).truncate(levels=1).h1_error
+        for v in (values, values * 2.0 ** (exponent - 20))
+    ]
+    assert errors[1] == pytest.approx(errors[0] * 2.0 ** (exponent - 20), rel=1e-5)
+
+
 def test_error_is_attained_and_never_exceeded(rng):
     for diagonal in NESTING:
         h = hierarchy_of_size(diagonal, (8, 8), rng)
