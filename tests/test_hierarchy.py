@@ -224,7 +224,7 @@ def test_not_a_number_is_refused_on_all_ranks(comm):
 def test_values_whose_sums_overflow_are_refused_on_all_ranks(comm, layout):
     u = fem.Function(fem.functionspace(rectangle(comm, "right", (16, 8)), ("P", 1)))
     u.interpolate(lambda x: np.where(x.sum(axis=0) > 1.7, 1.7e308 * np.cos(80 * x[0]), 0))
-    with pytest.raises(ValueError, match="sums over 3 levels of .* may overflow float64"):
+    with pytest.raises(ValueError, match=r"sums over 3 levels of .* may overflow float64"):
         hierarchical_from_function(u, layout=layout)
     u.x.array[:] /= 64
     assert np.isfinite(hierarchical_from_function(u, layout=layout).truncate(levels=0).h1_error)

@@ -158,7 +158,8 @@ def test_the_seminorm_does_not_see_constants(diagonal, rng):
     values = rng.integers(-1000, 1000, (2, grid.num_vertices)) / 2.0**20
     network, moved = P1Network(grid, values), P1Network(grid, values + 2.0**30)
     without, with_constant = (
-        hierarchical_from_network(n, levels=0).compress(tol=1e300).h1_error for n in (network, moved)
+        hierarchical_from_network(function, levels=0).compress(tol=1e300).h1_error
+        for function in (network, moved)
     )
     assert without == with_constant > 0
 
