@@ -74,9 +74,27 @@ def test_the_support_ends_one_cell_outside(diagonal, rng):
         x = at(network.grid, far_outside(shape, rng)).astype(dtype)
         assert (network(x) == 0).all()
         assert (network.explicit()(x) == 0).all()
+        assert (network.gradient(x) == 0).all()
         near = at(network.grid, [[-0.5, shape[0] + 0.5], [0, shape[1]]])  # the middle of two edges
         half = network.values[[0, (shape[0] + 1) * (shape[1] + 1) - 1]] / 2
         assert network(near) == pytest.approx(half, rel=1e-3)
+
+
+@pytest.mark.parametrize("diagonal", DIAGONALS)
+def test_gradient_is_the_slope_of_all_neurons_in_every_cell_and_on_the_ring(diagonal, rng):
+    for frame, shape, outputs in itertools.product(FRAMES, SHAPES, [(), (2,)]):
+        network = network_on(frame, shape, diagonal, rng, outputs=outputs)
+        grid, explicit = network.grid, network.explicit()
+        cells = np.indices([n + 4 for n in shape]).reshape(2, -1) - 2.0
+        inside = np.array([[1, 2], [2, 1], [3, 2], [2, 3]]) / 4  # triangles, whatever the diagonals
+        lattice = np.concatenate([cells + place[:, None] for place in inside], axis=1)
+        found = network.gradient(at(grid, lattice))
+        for step in np.eye(2) / 16:
+            ahead, behind = (at(grid, lattice + sign * step[:, None]) for sign in (1, -1))
+            gain = explicit(ahead) - explicit(behind)
+            expected = np.einsum("d,...dn->...n", 2 * grid.axes @ step, found)
+            allowed = 2 * bound(grid, ahead, network.values)
+            assert (np.abs(gain - expected) <= allowed).all()
 
 
 @pytest.mark.parametrize("diagonal", DIAGONALS)
