@@ -17,6 +17,11 @@ CASES = {
         ["→ 413 → 1", "identical", "exact, error ≤", "times as long"],
         "poisson.png",
     ),
+    "demo_finetune": (
+        ["4", "16", "40"],
+        ["start: exact", "training lowered the error"],
+        "finetune.png",
+    ),
     "demo_heat": (["8", "5"], ["5 steps", "ms a step", "hottest point"], "heat.png"),
 }
 
