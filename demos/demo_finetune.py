@@ -31,9 +31,7 @@ from fe_relu import compat, from_torch, function_from_network, network_from_func
 
 comm = MPI.COMM_SELF  # each rank trains alone
 shown = MPI.COMM_WORLD.rank == 0
-n_coarse, n_fine, num_steps = (
-    (int(n) for n in sys.argv[1:4]) if len(sys.argv) > 3 else (8, 128, 1500)
-)
+n_coarse, n_fine, num_steps = [int(n) for n in sys.argv[1:4]] or (8, 128, 1000)
 torch.manual_seed(0)
 # -
 
