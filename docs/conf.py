@@ -8,7 +8,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
-from tutorial_pages import write_tutorial
+from tutorial_pages import write_tutorial  # noqa: E402
 
 project = "fe_relu"
 copyright = "the fe_relu developers"
