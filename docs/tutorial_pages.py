@@ -9,6 +9,10 @@ import jupytext
 DEMOS = {
     "poisson": "solve, convert, evaluate, convert back",
     "heat": "a network in every time step",
+    "surrogate": "small networks with a proven error",
+    "p1_p2": "quadratic elements as deep networks",
+    "optimise": "the best point by mixed-integer programming",
+    "finetune": "train further what finite elements began",
 }
 
 
@@ -23,12 +27,20 @@ def write_tutorial(demos: Path, printed: Path, folder: Path) -> None:
 
 def index() -> str:
     entries = "\n".join(DEMOS)
+    rows = "\n".join(f"| [{name}]({name}.md) | {what} |" for name, what in DEMOS.items())
     return f"""# Tutorial
 
 Each page is a demo of the repository: a script that runs alone and under `mpirun`, and draws the
 picture at the end of the page.
 
+| demo | |
+|---|---|
+{rows}
+
 ```{{toctree}}
+:hidden:
+:maxdepth: 1
+
 {entries}
 ```
 """
