@@ -24,7 +24,7 @@ CASES = {
         "finetune.png",
     ),
     "demo_heat": (["8", "5"], ["5 steps", "ms a step", "hottest point"], "heat.png"),
-    "demo_p1_p2": (["4"], ["2 x 2", "10 x 10", "4 x 4", "P1 2.9x", "81 / 576"], "p1_p2.png"),
+    "demo_p1_p2": (["4"], ["2 x 2", "10 x 10", "4 x 4", "better", "81 / 576"], "p1_p2.png"),
 }
 
 
