@@ -147,9 +147,9 @@ if whole is not None:
     axes[0].set_title("solution, drawn from the network")
     figure.colorbar(image, ax=axes[0], shrink=0.8)
 
-    from fe_relu.hats import hidden_layers
+    from fe_relu.hats import hidden_layers, mesh_hats
 
-    lines, hats = hidden_layers(whole.grid, whole.dtype)
+    lines, hats = hidden_layers(whole.grid, whole.dtype, mesh_hats(whole.grid))
     left, bottom = whole.grid.origin + whole.grid.axes @ (nx // 2, ny // 2)
     right, top = left + 4 * whole.grid.axes[0, 0], bottom + 3 * whole.grid.axes[1, 1]
     px, py = np.meshgrid(np.linspace(left, right, 400), np.linspace(bottom, top, 300))

@@ -41,6 +41,27 @@ class Window:
         i, j, (nx, ny) = i - self.start[0], j - self.start[1], self.shape
         return np.where(centre, (nx + 1) * (ny + 1) + j * nx + i, j * (nx + 1) + i)
 
+    def grid_numbers(self, grid: Grid, local: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """The grid's numbers of vertices given by their numbers in this window."""
+        (i0, j0), (ni, nj), nx = self.start, self.shape, grid.shape[0]
+        corners, first = (ni + 1) * (nj + 1), (nx + 1) * (grid.shape[1] + 1)
+        centre = local >= corners
+        j, i = np.divmod(np.where(centre, local - corners, local), np.where(centre, ni, ni + 1))
+        i, j = i + i0, j + j0
+        return np.where(centre, first + j * nx + i, j * (nx + 1) + i)
+
+    def owned(self, grid: Grid) -> npt.NDArray[np.bool_]:
+        """Which vertices count as this window's, so that each vertex of the grid is one window's.
+
+        Those on its last column and row are of the next window, if there is one.
+        """
+        (i0, j0), (ni, nj) = self.start, self.shape
+        own = np.ones((nj + 1, ni + 1) if ni and nj else (0, 0), np.bool_)
+        own[:, -1:] = i0 + ni == grid.shape[0]
+        own[-1:] &= j0 + nj == grid.shape[1]
+        centres = np.ones(ni * nj if grid.has_centres else 0, np.bool_)
+        return np.concatenate([own.ravel(), centres])
+
     def vertices(self, grid: Grid) -> npt.NDArray[np.int64]:
         """The grid's numbers of the vertices of this window, in window order."""
         nx = grid.shape[0]
@@ -143,6 +164,12 @@ class Blocks:
         """The rank that holds each cell (i, j)."""
         block = self.row_of_cell[j] * self.counts[0] + self.column_of_cell[i]
         return np.array(self.ranks)[block]
+
+    def owners(self, grid: Grid, vertices: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """The one rank that each vertex counts for: that of the cell up and right, or nearest."""
+        i, j, _ = grid.places(vertices)
+        nx, ny = self.shape
+        return self.rank_of_cells(np.minimum(i, nx - 1), np.minimum(j, ny - 1))
 
     def holders(
         self, grid: Grid, vertices: npt.NDArray[np.int64]

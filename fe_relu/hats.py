@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -47,35 +47,74 @@ STARS: dict[str, tuple[Star, Star, Star | None]] = {
 DIRECTIONS = _AXES + _DIAGONALS
 
 
-def hidden_layers(grid: Grid, dtype: np.dtype) -> tuple[Affine, Affine]:
-    """The two layers whose activations at x are the hat functions of all vertices at x.
+class Hats(NamedTuple):
+    """Hat functions of one star and one spacing, a second-layer neuron each.
 
-    The first holds one neuron per side of a mesh line in use, relu(a s + b t − c); hats share them.
-    The second holds one neuron per vertex with 3 (`right`, `left`) or 4 non-zeros.
+    Args:
+        star: Their star.
+        spacing: Steps of the lattice between neighbouring vertices of the mesh they belong to.
+        neurons: Rows of the second layer, shape (n,).
+        positions: Lattice coordinates of their vertices, shape (2, n).
     """
-    parts = zip(*_incidences(grid), strict=True)
-    neurons, lines, weights = (np.concatenate(part) for part in parts)
-    used, columns = np.unique(lines, axis=0, return_inverse=True)
-    direction, offset = np.array(DIRECTIONS, float)[used[:, 0]], used[:, 1]
-    normal = direction @ grid.inverse
-    first = Affine(normal.astype(dtype), (-normal @ grid.origin - offset).astype(dtype))
-    shape = (grid.num_vertices, len(used))
-    second = sparse.csr_array((-weights.astype(dtype), (neurons, columns.ravel())), shape=shape)
-    return first, Affine(second, np.ones(grid.num_vertices, dtype))
+
+    star: Star
+    spacing: int
+    neurons: npt.NDArray[np.int64]
+    positions: npt.NDArray
 
 
-def _incidences(grid: Grid) -> Iterator[tuple[npt.NDArray, npt.NDArray, npt.NDArray]]:
-    """(vertex, (direction, line), weight) for every non-zero of the second layer.
-
-    The lines of a direction (a, b) are a s + b t = c, c an integer.
-    """
+def mesh_hats(grid: Grid) -> list[Hats]:
+    """The hats of all vertices of the grid, neuron v that of vertex v."""
     positions = grid.lattice_positions()
-    for star, vertices in star_vertices(grid):
-        for direction in star.directions:
-            offset = (direction @ positions[:, vertices]).astype(np.int64)
-            index = np.full_like(offset, DIRECTIONS.index(direction))
-            weights = np.full(len(vertices), float(star.weight))
-            yield vertices, np.column_stack([index, offset]), weights
+    return [Hats(star, 1, v, positions[:, v]) for star, v in star_vertices(grid)]
+
+
+def hidden_layers(grid: Grid, dtype: np.dtype, hats: Sequence[Hats]) -> tuple[Affine, Affine]:
+    """The two layers whose activations at x are the hat functions at x.
+
+    The first holds one neuron per side of a mesh line in use, relu(a s + b t − c); hats share them,
+    also hats of different spacing, because relu(c t) = c relu(t) for c > 0. The second holds one
+    neuron per hat with 3 (`right`, `left`) or 4 non-zeros.
+    """
+    used = lines_in_use(grid, hats)
+    direction, line = np.nonzero(used)
+    normal = np.array(DIRECTIONS, float)[direction] @ grid.inverse
+    offset = line - float(_reach(grid))
+    first = Affine(normal.astype(dtype), (-normal @ grid.origin - offset).astype(dtype))
+    column = np.cumsum(used).reshape(used.shape) - 1
+    entries = [np.empty((3, 0))]
+    for group in hats:
+        for index, lines in _lines(grid, group):
+            weight = np.full(lines.size, -group.star.weight / group.spacing)
+            entries.append(np.array([weight, group.neurons, column[index, lines]]))
+    weights, rows, columns = np.concatenate(entries, axis=1)
+    num_hats = sum(group.neurons.size for group in hats)
+    where = (rows.astype(np.int64), columns.astype(np.int64))
+    second = sparse.csr_array((weights.astype(dtype), where), shape=(num_hats, line.size))
+    return first, Affine(second, np.ones(num_hats, dtype))
+
+
+def lines_in_use(grid: Grid, hats: Iterable[Hats]) -> npt.NDArray[np.bool_]:
+    """Which neurons of the first layer the hats need, one row for each of `DIRECTIONS`."""
+    used = np.zeros((len(DIRECTIONS), 2 * _reach(grid) + 1), np.bool_)
+    for group in hats:
+        for index, lines in _lines(grid, group):
+            used[index, lines] = True
+    return used
+
+
+def _lines(grid: Grid, hats: Hats) -> Iterator[tuple[int, npt.NDArray[np.int64]]]:
+    """For each direction of a star, its number and the line through each hat's vertex.
+
+    The lines of a direction (a, b) are a s + b t = c, c an integer, numbered from c = −(nx + ny).
+    """
+    for direction in hats.star.directions:
+        offset = (direction @ hats.positions).astype(np.int64)
+        yield DIRECTIONS.index(direction), offset + _reach(grid)
+
+
+def _reach(grid: Grid) -> int:
+    return sum(grid.shape)
 
 
 def star_vertices(grid: Grid) -> Iterator[tuple[Star, npt.NDArray[np.int64]]]:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from fe_relu.blocks import Blocks, Window
 from fe_relu.grid import Grid
-from fe_relu.hats import hidden_layers
+from fe_relu.hats import hidden_layers, mesh_hats
 from fe_relu.network import Affine, ReLUNetwork
 from fe_relu.parallel import gather_columns, largest, together
 from fe_relu.points import real_points, require_finite
@@ -170,7 +170,7 @@ class P1Network:
     def _asked(self, x: npt.ArrayLike, outside: Outside, ask: Ask) -> npt.NDArray:
         with together(self.comm):
             x = real_points(x, 2)
-            masked = _outside_mask(self.grid, x, outside)
+            masked = outside_mask(self.grid, x, outside)
         found = answers(self, x, ask)
         if masked is not None:
             found[..., masked] = np.nan
@@ -193,7 +193,8 @@ class P1Network:
         whole = self if self.blocks is None else self.gather()
         values = np.atleast_2d(whole.values)
         output = Affine(values, np.zeros(len(values), self.dtype))
-        return ReLUNetwork((*hidden_layers(self.grid, self.dtype), output))
+        hidden = hidden_layers(self.grid, self.dtype, mesh_hats(self.grid))
+        return ReLUNetwork((*hidden, output))
 
     def update(self, u: Any) -> P1Network:
         """The network of another function on the same mesh, at the cost of copying its values.
@@ -249,7 +250,7 @@ class P1Network:
         return whole[0] if self.values.ndim == 1 else whole
 
 
-def _outside_mask(grid: Grid, x: npt.NDArray, outside: Outside) -> npt.NDArray[np.bool_] | None:
+def outside_mask(grid: Grid, x: npt.NDArray, outside: Outside) -> npt.NDArray[np.bool_] | None:
     """The points to be NaN, if any are to be."""
     if outside not in ("extend", "nan", "raise"):
         raise ValueError(f'outside must be "extend", "nan" or "raise", not {outside!r}')

@@ -92,6 +92,15 @@ def largest(comm: MPI.Comm, number: float) -> float:
     return comm.allreduce(number, op=MPI.MAX)
 
 
+def any_of(comm: MPI.Comm, flags: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Which flags are set on some rank."""
+    from mpi4py import MPI
+
+    found = np.empty_like(flags)
+    comm.Allreduce(flags, found, op=MPI.LOR)
+    return found
+
+
 @overload
 def gather_columns(comm: MPI.Comm, local: npt.NDArray, root: None = None) -> npt.NDArray: ...
 @overload

@@ -18,14 +18,17 @@ if TYPE_CHECKING:
     from mpi4py import MPI
 
 
-def aligned_blocks(comm: MPI.Comm, grid: Grid, vertices: npt.NDArray[np.int64]) -> Blocks:
+def aligned_blocks(
+    comm: MPI.Comm, grid: Grid, vertices: npt.NDArray[np.int64], unit: int = 1
+) -> Blocks:
     """Blocks given to the ranks that own most of their vertices already. Collective.
 
     So that values move little, and points of a rank's own cells mostly not at all. One number from
-    each rank decides; `vertices` are the grid's numbers of the dofs that this rank owns.
+    each rank decides; `vertices` are the grid's numbers of the dofs that this rank owns. Blocks are
+    cut at multiples of unit.
     """
     found = []
-    for layout in Blocks.layouts(grid, comm.size):
+    for layout in Blocks.layouts(grid, comm.size, unit):
         favourite, number = layout.favourite(grid, vertices)
         blocks = layout.claimed(comm.allgather(favourite))
         mine = favourite >= 0 and blocks.ranks[favourite] == comm.rank
@@ -87,10 +90,7 @@ def fetch(
         Shape (k, n).
     """
     exchange, window = exchange_on(comm), blocks.window(comm.rank)
-    i, j, _ = grid.places(vertices)
-    nx, ny = grid.shape
-    ranks = blocks.rank_of_cells(np.minimum(i, nx - 1), np.minimum(j, ny - 1))
-    parcels = Parcels.of(ranks, comm.size)
+    parcels = Parcels.of(blocks.owners(grid, vertices), comm.size)
     sources, wanted = exchange.send(parcels.ranks, parcels.pack(vertices[None]))
     answers = [values[:, window.local_numbers(grid, sent.view(np.int64))] for sent in wanted]
     received = parcels.like((len(values),), values.dtype)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from fe_relu.blocks import Blocks
     from fe_relu.grid import Grid
 
-#: What points ask of a table: `Table.values` or `Table.gradient`.
-Ask = Callable[[Table, npt.NDArray, npt.DTypeLike], npt.NDArray]
+#: What points ask of a table, for example `Table.values` or `Table.gradient`.
+Ask = Callable[[Any, npt.NDArray, npt.DTypeLike], npt.NDArray]
 
 
-class TableHolder(Protocol):
-    """What points are routed to: a network of which each rank holds a table."""
+class Answering(Protocol):
+    """What points are routed to: a network of which each rank holds a table of some kind."""
 
     @property
     def grid(self) -> Grid: ...
@@ -36,16 +36,23 @@ class TableHolder(Protocol):
     @property
     def blocks(self) -> Blocks | None: ...
     @property
-    def table(self) -> Table: ...
+    def table(self) -> Any: ...
     @property
     def dtype(self) -> np.dtype: ...
+
+
+class TableHolder(Answering, Protocol):
+    """A network whose tables hold nodal values."""
+
+    @property
+    def table(self) -> Table: ...
     @property
     def dim_out(self) -> int: ...
     @property
     def newest(self) -> Sequence[TableHolder]: ...
 
 
-def answers(network: TableHolder, x: npt.NDArray, ask: Ask) -> npt.NDArray:
+def answers(network: Answering, x: npt.NDArray, ask: Ask) -> npt.NDArray:
     """What the points (2, n) ask, shape (…, n). Collective.
 
     Computed in the wider dtype of the values and of this rank's points. Points that another rank's

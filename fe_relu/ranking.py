@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: MIT
+"""Numbers ordered by size over all ranks, and the search for how many of the largest to take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from fe_relu.parallel import largest
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
+
+
+@dataclass(frozen=True, eq=False)
+class Ranking:
+    """Positive numbers, wherever they are, from the largest to the smallest.
+
+    What it says depends on the numbers only, not on how they are spread over ranks. All methods are
+    collective if comm is given.
+
+    Args:
+        sizes: This rank's numbers, increasing.
+        comm: Whose ranks hold the others; None if these are all.
+        total: How many there are on all ranks.
+    """
+
+    sizes: npt.NDArray[np.float64]
+    comm: MPI.Comm | None
+    total: int
+
+    @staticmethod
+    def of(sizes: npt.NDArray[np.float64], comm: MPI.Comm | None) -> Ranking:
+        """From this rank's sizes; zeros do not take part."""
+        positive = np.sort(sizes[sizes > 0])
+        total = positive.size if comm is None else comm.allreduce(positive.size)
+        return Ranking(positive, comm, total)
+
+    def number_from(self, threshold: float) -> int:
+        """How many are at least the threshold."""
+        return self._summed(self.sizes.size - int(np.searchsorted(self.sizes, threshold)))
+
+    def number_above(self, threshold: float) -> int:
+        """How many are larger than the threshold."""
+        below = int(np.searchsorted(self.sizes, threshold, side="right"))
+        return self._summed(self.sizes.size - below)
+
+    def threshold(self, number: int) -> float:
+        """The size of the number-th largest; infinite for 0.
+
+        Bisection on the bits of positive floats, which are ordered as the floats are.
+        """
+        if number == 0:
+            return np.inf
+        if self.comm is None:
+            return float(self.sizes[-number])
+        last = largest(self.comm, float(self.sizes[-1]) if self.sizes.size else 0.0)
+        low, high = 0, int(np.float64(last).view(np.int64)) + 1
+        while high - low > 1:
+            middle = (low + high) // 2
+            reached = self.number_from(float(np.int64(middle).view(np.float64))) >= number
+            low, high = (middle, high) if reached else (low, middle)
+        return float(np.int64(low).view(np.float64))
+
+    def first(self, holds: Callable[[float], bool], stop: int) -> int:
+        """A number n such that n − 1 are too few and n are enough, by bisection.
+
+        Equal sizes are taken together or not at all. `holds` says whether taking all from a
+        threshold on is enough; taking `stop` of them is taken to be.
+        """
+        low, high = -1, stop
+        while high - low > 1:
+            middle = (low + high) // 2
+            threshold = self.threshold(middle)
+            if holds(threshold):
+                high = min(middle, self.number_above(threshold) + 1)
+            else:
+                low = max(middle, self.number_from(threshold))
+        return high
+
+    def _summed(self, number: int) -> int:
+        return number if self.comm is None else self.comm.allreduce(number)
