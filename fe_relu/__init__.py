@@ -7,8 +7,11 @@ from fe_relu.files import FileFormatError, load, save
 from fe_relu.grid import Grid
 from fe_relu.meshes import NotStructuredError, grid_from_mesh
 from fe_relu.network import Affine, ReLUNetwork, concatenate
+from fe_relu.onnx_ import to_onnx
+from fe_relu.onnx_reader import from_onnx
 from fe_relu.p1 import P1Network
 from fe_relu.spaces import UnsupportedFunctionError
+from fe_relu.torch_ import from_torch, to_torch
 from fe_relu.transfer import interpolation_plan
 
 __version__ = "0.1.0"
@@ -23,10 +26,14 @@ __all__ = [
     "ReLUNetwork",
     "UnsupportedFunctionError",
     "concatenate",
+    "from_onnx",
+    "from_torch",
     "function_from_network",
     "grid_from_mesh",
     "interpolation_plan",
     "load",
     "network_from_function",
     "save",
+    "to_onnx",
+    "to_torch",
 ]

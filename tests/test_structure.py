@@ -14,7 +14,8 @@ PACKAGE = Path(fe_relu.__file__).parent
 #: Each module imports only from those before it.
 ORDER = [
     "points", "network", "grid", "hats", "blocks", "compiled", "kernels", "ownership",
-    "threads", "tables", "parallel", "exchange", "redistribute", "routing", "p1", "overlay",
+    "threads", "tables", "parallel", "exchange", "redistribute", "routing", "p1", "optional",
+    "active", "chain", "onnx_graph", "onnx_", "onnx_reader", "torch_modules", "torch_", "overlay",
     "certificate", "compat", "spaces", "mesh_cells", "lattices", "meshes", "nodal", "convert",
     "transfer", "safetensors", "stored", "kinds", "replacing",
     "files", "__init__",
@@ -24,6 +25,8 @@ ORDER = [
 PLACES = {
     "numba": {"compiled"},
     "mpi4py": {"exchange", "parallel"},
+    "onnx": {"onnx_", "onnx_graph", "onnx_reader"},
+    "torch": {"torch_", "torch_modules"},
     "dolfinx": {"compat", "convert", "spaces", "transfer"},
 }
 

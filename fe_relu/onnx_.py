@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: MIT
+"""Networks as ONNX files: all layers for readers of layers, or active neurons only to deploy."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from fe_relu.active import nan_where_not_finite, pieces
+from fe_relu.network import ReLUNetwork
+from fe_relu.onnx_graph import Graph, Value, write_model
+from fe_relu.optional import needed
+from fe_relu.p1 import P1Network
+from fe_relu.parallel import together
+
+Form = Literal["relu", "active"]
+FORMS = ("relu", "active")
+
+#: What the layers of form="relu" may take, because readers want them dense: 128 x 128 cells of any
+#: diagonal fit in float64.
+DENSE_BYTES = 1 << 29
+
+
+def to_onnx(
+    network: Any,
+    path: str | os.PathLike[str],
+    *,
+    form: Form = "relu",
+    metadata: Mapping[str, str] | None = None,
+) -> None:
+    """Writes the network as an ONNX model with input `x` (n, 2) and output `u` (n, k), any n.
+
+    Both forms are the network on all of ℝ². "relu" is one `Gemm` for each layer, dense, with a
+    `Relu` after all but the last, as OMLT, gurobi-machinelearning and onnxruntime read it. "active"
+    looks up the three nodal values that count at a point, at any size of the mesh; it gives NaN at
+    points that are NaN or infinite.
+
+    Collective over the network's `comm`, if it has one: rank 0 gathers the network and writes.
+
+    Args:
+        network: A `P1Network`, a `ReLUNetwork`, or another network of this package.
+        path: Where to write; a crash leaves the old file or the new one. Tables beyond 2³⁰ bytes
+            go to a second file beside it, named after it.
+        form: "relu" or "active".
+        metadata: More entries for the model's metadata, which has the kind of network, form, dtype,
+            grid, names of inputs and outputs, and the producer.
+
+    Raises:
+        ImportError: onnx is not installed.
+        ValueError: The form is another, or not one of this network; or "relu" is too large.
+        TypeError: This is no network.
+        OSError: The file cannot be written.
+    """
+    comm = getattr(network, "comm", None)
+    with together(comm):
+        check_form(network, form)
+        with needed("onnx", "to_onnx"):
+            import onnx  # noqa: F401
+    whole = network if comm is None else network.gather(root=0)
+    with together(comm):
+        if whole is not None:
+            graph = _relu_graph(whole) if form == "relu" else _active_graph(whole)
+            facts = {**_facts(whole, form), **(metadata or {})}
+            dims = (whole.dim_in, whole.dim_out)
+            write_model(graph, Path(path), dims, facts, facts["producer"])
+
+
+def check_form(network: Any, form: str, *, remedy: str = 'form="active"') -> None:
+    """Raises if a network has no such form, or its layers would be too large; sees no layers."""
+    if form not in FORMS:
+        raise ValueError(f'form must be "relu" or "active", not {form!r}')
+    if not (isinstance(network, ReLUNetwork) or hasattr(network, "explicit")):
+        raise TypeError(f"{type(network).__name__} is not a network of this package")
+    if form == "relu" and isinstance(network, P1Network):
+        # Every diagonal has at least so many lines, so nothing is gathered only to be refused.
+        width, grid = 2 * sum(network.grid.shape), network.grid
+        _refuse_large(width * grid.num_vertices * network.dtype.itemsize, remedy)
+
+
+def dense_layers(network: Any, *, remedy: str = 'form="active"') -> ReLUNetwork:
+    """The explicit layers, if they are not too large as dense arrays.
+
+    Raises:
+        ValueError: They are.
+    """
+    layers = network if isinstance(network, ReLUNetwork) else network.explicit()
+    entries = sum(layer.dim_out * (layer.dim_in + 1) for layer in layers.layers)
+    _refuse_large(entries * layers.dtype.itemsize, remedy)
+    return layers
+
+
+def _refuse_large(size: int, remedy: str) -> None:
+    if size > DENSE_BYTES:
+        raise ValueError(
+            f'form="relu" has dense layers, here of {size / 2**20:,.0f} MiB, and at most '
+            f"{DENSE_BYTES >> 20} MiB are written; {remedy} has no such limit, and a surrogate or "
+            "a coarser mesh has fewer neurons"
+        )
+
+
+def _facts(network: Any, form: str) -> dict[str, str]:
+    from fe_relu import __version__
+
+    outputs = ["u"] if network.dim_out == 1 else [f"u{k}" for k in range(network.dim_out)]
+    inputs = ["x", "y", "z"] if network.dim_in <= 3 else [f"x{k}" for k in range(network.dim_in)]
+    facts = {
+        "producer": f"fe_relu {__version__}",
+        "kind": type(network).__name__,
+        "form": form,
+        "dtype": str(network.dtype),
+        "names": json.dumps({"inputs": inputs[: network.dim_in], "outputs": outputs}),
+    }
+    if (grid := getattr(network, "grid", None)) is not None:
+        frame = {"origin": grid.origin.tolist(), "axes": grid.axes.tolist()}
+        facts["grid"] = json.dumps({**frame, "shape": grid.shape, "diagonal": grid.diagonal})
+    return facts
+
+
+def _relu_graph(network: Any) -> Graph:
+    layers = dense_layers(network)
+    graph = Graph(layers.dtype)
+    x = Value(graph, "x")
+    last = len(layers.layers) - 1
+    for k, layer in enumerate(layers.layers):
+        weight = graph.tensor(f"w{k}", layer.weight.toarray().T.astype(layers.dtype, order="C"))
+        bias = graph.tensor(f"b{k}", layer.bias.astype(layers.dtype))
+        settings = {"alpha": 1.0, "beta": 1.0, "transA": 0, "transB": 0}
+        name = f"z{k}" if k < last else "u"
+        x = graph.node("Gemm", x, weight, bias, like=x, name=name, **settings)
+        if k < last:
+            x = graph.node("Relu", x, like=x, name=f"h{k}")
+    return graph
+
+
+def _active_graph(network: Any) -> Graph:
+    graph = Graph(network.dtype)
+    points = Value(graph, "x")
+    x, y = (graph.column(points, k) for k in range(2))
+    total = nan_where_not_finite(x, y)
+    for k, piece in enumerate(pieces(network)):
+        table = graph.tensor(f"table{k}", piece.table)
+        total = piece.evaluated(graph, table, x, y, graph.dtype) + total
+    graph.node("Transpose", total, like=total, name="u", perm=[1, 0])
+    return graph
