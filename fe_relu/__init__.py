@@ -7,9 +7,11 @@ from fe_relu.files import FileFormatError, load, save
 from fe_relu.grid import Grid
 from fe_relu.meshes import NotStructuredError, grid_from_mesh
 from fe_relu.network import Affine, ReLUNetwork, concatenate
+from fe_relu.neurons import NotP1Error
 from fe_relu.onnx_ import to_onnx
 from fe_relu.onnx_reader import from_onnx
 from fe_relu.p1 import P1Network
+from fe_relu.recognise import p1_from_relu
 from fe_relu.spaces import UnsupportedFunctionError
 from fe_relu.torch_ import from_torch, to_torch
 from fe_relu.transfer import interpolation_plan
@@ -21,6 +23,7 @@ __all__ = [
     "Certificate",
     "FileFormatError",
     "Grid",
+    "NotP1Error",
     "NotStructuredError",
     "P1Network",
     "ReLUNetwork",
@@ -33,6 +36,7 @@ __all__ = [
     "interpolation_plan",
     "load",
     "network_from_function",
+    "p1_from_relu",
     "save",
     "to_onnx",
     "to_torch",

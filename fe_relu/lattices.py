@@ -75,7 +75,7 @@ def fitted_grid(cells: MeshCells, candidate: Candidate) -> Grid | None:
         closes = np.linalg.solve(candidate.axes, np.column_stack([axes, far - right - up + origin]))
         rated.append((float(np.abs(closes - np.eye(2, 3)).max()), (nx, ny)))
     off, shape = min(rated, default=(np.inf, (0, 0)))
-    return _oriented(corners, shape, candidate.crossed) if off < ROUGH else None
+    return oriented_grid(corners, shape, candidate.crossed) if off < ROUGH else None
 
 
 def _extreme_points(cells: MeshCells, axes: npt.NDArray) -> list[npt.NDArray]:
@@ -94,7 +94,7 @@ def _extreme_points(cells: MeshCells, axes: npt.NDArray) -> list[npt.NDArray]:
     return [np.array(max(found)[1]) for found in zip(*per_rank, strict=True)]
 
 
-def _oriented(corners: list[npt.NDArray], shape: tuple[int, int], crossed: bool) -> Grid | None:
+def oriented_grid(corners: list[npt.NDArray], shape: tuple[int, int], crossed: bool) -> Grid | None:
     """The grid with its axes labelled by direction, not by the cell that suggested them."""
     c00, c10, c01, c11 = corners
     lattice = np.array([[c00, c01], [c10, c11]])  # lattice[a, b]: corner a along x, b along y

@@ -32,7 +32,9 @@ def nested_levels(grid: Grid, levels: int | None) -> int:
             be.
         TypeError: levels is not an integer.
     """
-    if levels is not None and (isinstance(levels, bool) or not isinstance(levels, int | np.integer)):
+    if levels is not None and (
+        isinstance(levels, bool) or not isinstance(levels, int | np.integer)
+    ):
         raise TypeError(f"levels must be an integer or None, not {levels!r}")
     if grid.diagonal not in NESTING:
         raise ValueError(
@@ -49,7 +51,9 @@ def nested_levels(grid: Grid, levels: int | None) -> int:
         raise ValueError(f"levels must be at least 0, not {levels}")
     unit = 2 if levels is None else 1 << int(levels)
     wanted = "halving" if levels is None else f"halving {levels} times"
-    near = [f"{name} = {_multiples_near(n, unit)}" for name, n in (("nx", nx), ("ny", ny)) if n % unit]
+    near = [
+        f"{name} = {_multiples_near(n, unit)}" for name, n in (("nx", nx), ("ny", ny)) if n % unit
+    ]
     raise ValueError(
         f"{wanted} needs numbers of cells divisible by {unit}; {nx} x {ny} cells were halved "
         f"{most} times; sizes that would do: {', '.join(near)}"
@@ -70,7 +74,9 @@ def coarsened(grid: Grid, factor: int) -> Grid:
 def numbers_in_finer(grid: Grid, factor: int) -> npt.NDArray[np.int64]:
     """The numbers that the vertices of `coarsened(grid, factor)` have in the grid."""
     (nx, ny), half = grid.shape, factor // 2
-    corners = (np.arange(0, ny + 1, factor)[:, None] * (nx + 1) + np.arange(0, nx + 1, factor)).ravel()
+    corners = (
+        np.arange(0, ny + 1, factor)[:, None] * (nx + 1) + np.arange(0, nx + 1, factor)
+    ).ravel()
     if not grid.has_centres:
         return corners
     if factor == 1:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import numpy.typing as npt
 
-from fe_relu.blocks import Blocks, Window
+from fe_relu.blocks import Blocks
 from fe_relu.grid import Grid
 from fe_relu.hats import hidden_layers
 from fe_relu.levelsum import LevelSum, on_boundary, outside

@@ -13,7 +13,6 @@ from torch.nn import functional
 from fe_relu.active import Locator, nan_where_not_finite, values_at
 from fe_relu.grid import Grid
 
-
 DTYPES = {torch.float32: "float32", torch.float64: "float64"}
 
 

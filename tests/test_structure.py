@@ -16,8 +16,9 @@ ORDER = [
     "points", "network", "grid", "hats", "blocks", "compiled", "kernels", "ownership",
     "threads", "tables", "parallel", "exchange", "redistribute", "routing", "p1", "optional",
     "active", "chain", "onnx_graph", "onnx_", "onnx_reader", "torch_modules", "torch_", "overlay",
-    "certificate", "compat", "spaces", "mesh_cells", "lattices", "meshes", "nodal", "convert",
-    "transfer", "safetensors", "stored", "kinds", "replacing",
+    "certificate", "compat", "spaces", "mesh_cells", "lattices", "neurons", "hat_lattices",
+    "recognise", "meshes", "nodal", "convert", "transfer", "surplus", "nesting", "seminorm",
+    "ranking", "levelsum", "surrogate", "hierarchy", "safetensors", "stored", "kinds", "replacing",
     "files", "__init__",
 ]  # fmt: skip
 
