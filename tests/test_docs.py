@@ -11,8 +11,9 @@ import fe_relu
 ROOT = Path(__file__).parent.parent
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/api.md", "docs/parallel.md"])
-def test_examples_run(comm, page):
+@pytest.mark.parametrize("page", ["README.md", "docs/api.md", "docs/files.md", "docs/parallel.md"])
+def test_examples_run(comm, page, tmp_path, monkeypatch):
+    monkeypatch.chdir(comm.bcast(tmp_path))
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
     assert blocks
     names = {}

@@ -276,7 +276,8 @@ def test_a_failure_on_one_rank_raises_on_all_and_changes_nothing(
     path = shared / "network"
     save(network, path)
     before = path.read_bytes()
-    other = fe_relu.network_from_function(random_function(V, np.random.default_rng(9)))
+    u = random_function(V, np.random.default_rng(9))
+    other = fe_relu.network_from_function(u, layout="blocks")
     with monkeypatch.context() as patch:
         patch.setattr(*broken_on(comm, comm.size - 1 if last else 0, module, name))
         with pytest.raises(OSError, match="No space left"):
