@@ -19,16 +19,20 @@ ORDER = [
     "certificate", "compat", "spaces", "mesh_cells", "lattices", "neurons", "hat_lattices",
     "recognise", "meshes", "nodal", "convert", "transfer", "surplus", "nesting", "seminorm",
     "ranking", "levelsum", "surrogate", "hierarchy", "safetensors", "stored", "kinds", "replacing",
-    "files", "__init__",
+    "files", "npz", "checkpoint", "network_files", "summary", "picture", "point_files", "value_files",
+    "streaming",
+    "commands", "launched", "cli", "__main__", "__init__",
 ]  # fmt: skip
 
 #: The only modules that may import a third party, besides NumPy and SciPy.
 PLACES = {
     "numba": {"compiled"},
-    "mpi4py": {"exchange", "parallel"},
+    "matplotlib": {"picture"},
+    "mpi4py": {"exchange", "launched", "parallel"},
     "onnx": {"onnx_", "onnx_graph", "onnx_reader"},
     "torch": {"torch_", "torch_modules"},
-    "dolfinx": {"compat", "convert", "spaces", "transfer"},
+    "tqdm": {"streaming"},
+    "dolfinx": {"checkpoint", "compat", "convert", "spaces", "transfer"},
 }
 
 
