@@ -33,7 +33,7 @@ def save_npz(network: Any, path: str, **described: Any) -> None:
         save(network, same, **described)
         arrays = _safetensors_arrays(same)
     with replacing(target, b"", 0, None) as temporary, open(temporary, "wb") as file:
-        np.savez(file, allow_pickle=False, **arrays)  # type: ignore[arg-type]
+        np.savez(file, **arrays)
 
 
 def load_npz(path: str) -> tuple[Any, dict[str, Any]]:
@@ -54,10 +54,10 @@ def load_npz(path: str) -> tuple[Any, dict[str, Any]]:
             raise FileFormatError(message if path in message else f"{path}: {message}") from error
 
 
-def _safetensors_arrays(path: str) -> dict[str, npt.NDArray]:
+def _safetensors_arrays(path: str) -> dict[str, Any]:
     with open(path, "rb") as file:
         header = Header.read(file)
-        arrays = {METADATA: np.array(json.dumps(header.metadata))}
+        arrays: dict[str, Any] = {METADATA: np.array(json.dumps(header.metadata))}
         for name, tensor in header.tensors.items():
             arrays[name] = np.empty(tensor.shape, tensor.dtype.newbyteorder("="))
             safetensors.read(file, tensor, 0, arrays[name])

@@ -92,7 +92,7 @@ def _evaluated(
 ) -> Iterator[tuple[Block, npt.NDArray]]:
     """Blocks with their values (n, k), as many on every rank; the last ones may be empty."""
     blocks = points.blocks(_rank(comm), 1 if comm is None else comm.size)
-    nothing = Block(np.empty((0, network.dim_in), points.precision), str, 0)
+    nothing = Block(np.empty((0, network.dim_in), points.precision), lambda k: "", 0)
     options = {} if outside == "extend" else {"outside": outside}
     while True:
         with together(comm):
@@ -127,7 +127,7 @@ def _require_inside(network: Any, block: Block) -> None:
     beyond = np.flatnonzero(~network.grid.contains(block.points.T))
     if beyond.size:
         first = int(beyond[0])
-        x, y = block.points[first, :2].tolist()
+        x, y = map(float, block.points[first, :2])
         raise ValueError(
             f"{block.place(first)}: the point ({x}, {y}) is outside the mesh; --outside extend or "
             "nan allows it"

@@ -18,7 +18,7 @@ class Values(NamedTuple):
     Labels name the numbers in a first line of text, if any.
     """
 
-    count: int
+    points: int
     components: int
     dtype: np.dtype
     labels: list[str] | None
@@ -32,7 +32,7 @@ class Format(NamedTuple):
 
 
 def _npy_start(values: Values) -> bytes:
-    shape = (values.count,) if values.components == 1 else (values.count, values.components)
+    shape = (values.points,) if values.components == 1 else (values.points, values.components)
     descr = np.lib.format.dtype_to_descr(values.dtype)
     file = io.BytesIO()
     np.lib.format.write_array_header_1_0(
@@ -57,7 +57,7 @@ def _csv_body(values: npt.NDArray) -> bytes:
     if values.dtype == np.float64:
         rows = [[repr(number) for number in row] for row in values.tolist()]
     else:
-        rows = values.astype(str).tolist()
+        rows = [[str(number) for number in row] for row in values]
     return "".join(",".join(row) + "\n" for row in rows).encode()
 
 
