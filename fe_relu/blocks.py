@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -74,6 +75,41 @@ class Window:
             return numbers
         first = (nx + 1) * (grid.shape[1] + 1)
         return np.concatenate([numbers, (first + j[:-1, None] * nx + i[:-1]).ravel()])
+
+    def runs(self, grid: Grid, *, own: bool = False) -> Iterator[Run]:
+        """The vertices of this window as runs, in window order.
+
+        Args:
+            grid: The whole grid.
+            own: Without those on the border to a window right of it or above, so that the windows
+                of all blocks have each vertex once.
+        """
+        (nx, ny), (i0, j0), (ni, nj) = grid.shape, self.start, self.shape
+        if ni == 0 or nj == 0:
+            return
+        columns = ni if own and i0 + ni < nx else ni + 1
+        rows = nj if own and j0 + nj < ny else nj + 1
+        yield from _runs(Run(j0 * (nx + 1) + i0, 0, columns), rows, nx + 1, ni + 1)
+        if grid.has_centres:
+            first = (nx + 1) * (ny + 1) + j0 * nx + i0
+            yield from _runs(Run(first, (ni + 1) * (nj + 1), ni), nj, nx, ni)
+
+
+class Run(NamedTuple):
+    """Vertices that follow each other both in the grid and in a window."""
+
+    first: int  # the grid's number of the first of them
+    place: int  # its place in the window
+    length: int
+
+
+def _runs(row: Run, rows: int, step: int, place_step: int) -> Iterator[Run]:
+    """A run for each row, or one for all where rows follow each other without a gap."""
+    if row.length == step == place_step:
+        yield row._replace(length=rows * step)
+        return
+    for j in range(rows):
+        yield Run(row.first + j * step, row.place + j * place_step, row.length)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from scipy import sparse
 
 from fe_relu import safetensors
 from fe_relu.blocks import Blocks, Window
+from fe_relu.bubbles import DeepNetwork
 from fe_relu.grid import Grid
 from fe_relu.network import Affine, ReLUNetwork
 from fe_relu.p1 import P1Network
@@ -78,37 +79,35 @@ def nodal(network_type: type, **facts: type) -> Kind:
         window = None if comm is None or blocks is None else blocks.window(comm.rank)
         values = _nodal_values(stored, tensor, grid, window)
         own = {name: stored.fact(name, kind) for name, kind in facts.items()}
-        return network_type(grid, values, comm, blocks, **own)
+        return network_type(grid=grid, values=values, comm=comm, blocks=blocks, **own)
 
     return Kind(network_type, contents, network, spreads=True)
 
 
 def _nodal_parts(network: Any) -> Iterator[tuple[int, npt.NDArray]]:
-    """Each vertex by one rank: the one that holds the cell up and right of it, or the nearest."""
+    """All values by the first rank, or in blocks, each by one of the ranks that hold it."""
     grid, comm, blocks = network.grid, network.comm, network.blocks
     if comm is None or blocks is None:
         if comm is None or comm.rank == 0:
             yield 0, network.values
         return
-    numbers = network.window.vertices(grid)
-    i, j, _ = grid.places(numbers)
-    nx, ny = grid.shape
-    own = blocks.rank_of_cells(np.minimum(i, nx - 1), np.minimum(j, ny - 1)) == comm.rank
-    numbers, rows = numbers[own], np.atleast_2d(network.values)[:, own]
-    for k, row in enumerate(rows):
-        for part in safetensors.runs(numbers):
-            yield k * grid.num_vertices + int(numbers[part.start]), row[part]
+    for k, row in enumerate(np.atleast_2d(network.values)):
+        for run in network.window.runs(grid, own=True):
+            yield k * grid.num_vertices + run.first, row[run.place : run.place + run.length]
 
 
 def _nodal_values(stored: Stored, tensor: Tensor, grid: Grid, window: Window | None) -> npt.NDArray:
     """The values of a window, all of them without one."""
     if window is None:
         return stored.whole("values", "f", len(tensor.shape))
-    numbers = window.vertices(grid)
-    values = np.empty((*tensor.shape[:-1], numbers.size), tensor.dtype.newbyteorder("="))
+    count = window.num_vertices(grid.has_centres)
+    values = np.empty((*tensor.shape[:-1], count), tensor.dtype.newbyteorder("="))
     for k, row in enumerate(np.atleast_2d(values)):
-        for part in safetensors.runs(numbers):
-            first = k * grid.num_vertices + int(numbers[part.start])
+        for run in window.runs(grid):
+            first, part = (
+                k * grid.num_vertices + run.first,
+                slice(run.place, run.place + run.length),
+            )
             safetensors.read(stored.file, tensor, first, row[part])
     return values
 
@@ -206,4 +205,5 @@ def _require_rows(
 KINDS = {
     "p1": nodal(P1Network),
     "relu": layered(ReLUNetwork),
+    "deep": layered(DeepNetwork, error_bound=float),
 }

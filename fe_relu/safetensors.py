@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BufferedRandom, BufferedReader
 from typing import Any, NamedTuple, NoReturn
@@ -206,14 +206,6 @@ def _require_tiling(tensors: Mapping[str, Tensor], start: int, size: int) -> Non
         raise ValueError(
             f"the arrays end at byte {end}, but the file at byte {size}: it is cut off or too long"
         )
-
-
-def runs(numbers: npt.NDArray[np.int64]) -> Iterator[slice]:
-    """The longest parts of an array whose numbers count up by one."""
-    edges = np.flatnonzero(np.diff(numbers) != 1) + 1
-    for first, end in zip([0, *edges], [*edges, numbers.size], strict=True):
-        if first < end:
-            yield slice(int(first), int(end))
 
 
 def write(file: BufferedRandom, tensor: Tensor, first: int, numbers: npt.NDArray) -> None:

@@ -29,17 +29,23 @@ class Blocked:
 
 
 def examples():
-    """Networks of all kinds whose numbers every computer computes exactly, by file name."""
+    """Networks of all kinds by file name, from numbers that are written down here."""
     import numpy as np
 
-    from fe_relu import Grid, P1Network
+    from fe_relu import Affine, Grid, P1Network, ReLUNetwork
+    from fe_relu.deep import DeepNetwork
 
     grid = Grid((-0.25, 1), [[0.5, 0.125], [0, 0.25]], (3, 2), "left_right")
     values = np.arange(-12, 12).reshape(2, 12) / 8
+    layers = (
+        Affine([[1, 0.5], [0, -3], [0, 0]], [0.25, 0, 1]),
+        Affine(np.array([[1, 0, -2], [0.5, 4, 0]], np.float32), np.array([-1, 0], np.float32)),
+    )
     return {
         "p1": P1Network(grid, values),
         "p1_scalar_float32": P1Network(grid, values[0].astype(np.float32)),
-        "relu": P1Network(grid, values).explicit(),
+        "relu": ReLUNetwork(layers),
+        "deep": DeepNetwork(layers, 0.125),
     }
 
 

@@ -169,6 +169,11 @@ def test_gradient_is_that_of_dolfinx(comm):
         assert np.abs(found - exact).max(initial=0) < 1e-11
 
 
+def spelt_out(runs):
+    """(place, number) of each vertex of runs."""
+    return [(run.place + k, run.first + k) for run in runs for k in range(run.length)]
+
+
 @settings(derandomize=True, deadline=None, max_examples=40)
 @given(
     shape=st.tuples(st.integers(1, 9), st.integers(1, 9)),
@@ -186,11 +191,17 @@ def test_blocks_cover_the_grid_and_hold_what_their_cells_need(shape, size, diago
     assert len(set(blocks.ranks)) == len(blocks.ranks) <= size
     assert set(blocks.ranks) <= set(range(size))
     position, rank = blocks.holders(grid, np.arange(grid.num_vertices))
+    owned = []
     for r, window in enumerate(windows):
         held = window.vertices(grid)
         assert sorted(position[rank == r]) == sorted(held)
         assert window.local_numbers(grid, held).tolist() == list(range(held.size))
         assert held.size == window.num_vertices(grid.has_centres)
+        assert spelt_out(window.runs(grid)) == list(enumerate(held))
+        own = spelt_out(window.runs(grid, own=True))
+        assert own == [(place, held[place]) for place, _ in own]
+        owned += [number for _, number in own]
+    assert sorted(owned) == list(range(grid.num_vertices))
 
 
 @settings(derandomize=True, deadline=None, max_examples=30)

@@ -11,7 +11,11 @@ import fe_relu
 ROOT = Path(__file__).parent.parent
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/api.md", "docs/files.md", "docs/parallel.md"])
+#: Pages whose examples are one script each.
+PAGES = ["README.md", "docs/api.md", "docs/deep.md", "docs/files.md", "docs/parallel.md"]
+
+
+@pytest.mark.parametrize("page", PAGES)
 def test_examples_run(comm, page, tmp_path, monkeypatch):
     monkeypatch.chdir(comm.bcast(tmp_path))
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)

@@ -67,6 +67,7 @@ NETWORKS = {
     "deep layers": lambda: example("left").explicit() - example("left").explicit(),
     "affine": lambda: ReLUNetwork((Affine([[1, 2.5]], [0.1]),)),
     "odd layers": odd_layers,
+    "deep": lambda: fe_relu.deep.product_network(3),
     "no outputs": lambda: ReLUNetwork((Affine(np.zeros((0, 3)), np.zeros(0)),)),
 }
 
@@ -75,7 +76,7 @@ def bits(network):
     """All that a network is, as values that compare bit by bit."""
     if isinstance(network, P1Network):
         return network.grid, network.values.shape, network.dtype, network.values.tobytes()
-    return [
+    return [getattr(network, "error_bound", None)] + [
         (part.dtype.kind, part.tolist()) if part.dtype.kind == "i" else (part.dtype, part.tobytes())
         for layer in network.layers
         for part in (layer.weight.indptr, layer.weight.indices, layer.weight.data, layer.bias)
@@ -519,7 +520,7 @@ HOSTILE = {
     "no description": (changed('"network"', '"other"'), "description of the network is not valid"),
     "a bad description": (described('"kind": ', '"kind": {'), "description of the network is not"),
     "a deep description": (described('"p1"', 900 * "[" + 900 * "]"), "."),
-    "another kind": (described('"p1"', '"p9"'), "kind of network is 'p9', not one of p1, relu"),
+    "another kind": (described('"p1"', '"p9"'), "kind of network is 'p9', not one of p1, "),
     "a list of kinds": (described('"p1"', '["p1"]'), "kind of network is"),
     "layers of no layers": (described('"p1"', '"relu"'), "widths is not a list"),
     "a wrong type": (described('"float64"', '"float32"'), "dtype is 'float32', but numbers are"),
@@ -597,7 +598,7 @@ def hostile_message(path, change, whole, message):
         tracemalloc.stop()
     assert str(caught.value).startswith(f"{path}: ")
     assert len(str(caught.value)) < 600
-    assert peak < 200_000 + 50 * path.stat().st_size
+    assert peak < 1_000_000 + 50 * path.stat().st_size
 
 
 @pytest.mark.parametrize("name", HOSTILE)
@@ -679,7 +680,7 @@ def test_a_hostile_file_raises_on_all_ranks(comm, shared):
 
 def test_a_file_that_shrinks_while_it_is_read(tmp_path, monkeypatch):
     path = tmp_path / "network"
-    save(example(shape=(60, 50)), path)
+    save(example(shape=(300, 200)), path)
     real = fe_relu.safetensors.read
 
     def shrunk(*arguments):
@@ -697,6 +698,7 @@ FUZZED = {
     "p1 in single precision": lambda: example("crossed", (), np.float32),
     "relu": lambda: ReLUNetwork((Affine([[1, 2], [0, 3.0]], [0, 0]), Affine([[4, 5.0]], [6]))),
     "relu, odd": odd_layers,
+    "deep": lambda: fe_relu.deep.square_network(1),
 }
 
 
@@ -727,14 +729,13 @@ def test_a_damaged_file_is_refused_or_is_a_network(comm, tmp_path, name):
             refused += 1
             continue
         kept += 1
-        assert type(network) in (P1Network, ReLUNetwork)
+        assert isinstance(network, P1Network | ReLUNetwork)
         if isinstance(network, P1Network):
             numbers = [network.values]
         else:
             numbers = [n for layer in network.layers for n in (layer.weight.data, layer.bias)]
         assert all(np.isfinite(n).all() for n in numbers)
         assert sum(n.nbytes for n in numbers) <= whole.size
-        if network.dim_in == 2:
-            with np.errstate(all="ignore"):
-                assert network(x).shape[-1] == 2
+        with np.errstate(all="ignore"):
+            assert network(x[: network.dim_in]).shape[-1] == 2
     assert refused > kept > 0

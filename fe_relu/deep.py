@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: MIT
+"""Deep networks for x², x y and polynomials: the error falls fourfold with every level of depth."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fe_relu.bubbles import MAX_LEVELS, DeepNetwork, bubble_network, checked_levels, squares
+from fe_relu.network import Affine, ReLUNetwork
+from fe_relu.polynomials import monomial_network, polynomial_network
+
+__all__ = [
+    "MAX_LEVELS",
+    "DeepNetwork",
+    "bubble_network",
+    "monomial_network",
+    "polynomial_network",
+    "product_network",
+    "square_network",
+    "squares",
+]
+
+#: The mesh lines that cut the cells are x + σ y = constant.
+DIAGONALS = {"left": 1.0, "right": -1.0}
+
+
+def square_network(levels: int) -> DeepNetwork:
+    """Network for x² on [0, 1] whose error is 0 at best, 4^-(levels + 1) at worst.
+
+    The interpolant I_L x² = x − Σ 4^-ℓ g_ℓ(x) on 2^L cells, one sawtooth g_ℓ for each of L levels
+    (He, Li, Xu 2021, section 3); the worst is attained in the middle of every cell. L hidden layers
+    of width 3. Outside [0, 1] it is 0 to the left and (3 x − 1) / 2 to the right; without levels it
+    is x everywhere.
+
+    Raises:
+        ValueError: `levels` is not between 0 and `MAX_LEVELS`.
+        TypeError: `levels` is not an integer.
+    """
+    return DeepNetwork(squares(1, levels).layers, 4.0 ** -(levels + 1))
+
+
+def product_network(levels: int, *, diagonal: str = "left") -> DeepNetwork:
+    """Network for x y on [−1, 1]² that equals its P1 interpolant on the mesh of spacing 2^-levels.
+
+    The error is 0 at best, 4^-(levels + 1) at worst, below x y for `left` and above it for `right`.
+    With σ = 1 and −1, b(u) = u (1 − u) and t² = 4 − 16 b((t + 2) / 4), the square of x + σy says
+
+        x y = σ (8 [b((x + 2) / 4) − b((x + σy + 2) / 4) + b((σy + 2) / 4)] − 2).
+
+    Interpolated on 2^(levels + 2) cells of [0, 1], the bubbles are linear between the mesh's lines:
+    x, y or x + σy = a multiple of 2^-levels. levels + 2 hidden layers of width 7. Nothing is
+    claimed outside the square.
+
+    Args:
+        levels: From 0 to `MAX_LEVELS`.
+        diagonal: `"left"` or `"right"`, as in `dolfinx.mesh.create_rectangle`.
+
+    Raises:
+        ValueError: `levels` is out of range, or the diagonal another.
+        TypeError: `levels` is not an integer.
+    """
+    levels = checked_levels(levels)
+    if diagonal not in DIAGONALS:
+        raise ValueError(
+            f'the diagonal is "left" or "right", not {diagonal!r}; '
+            "on other meshes the lines of x y's three squares are not all mesh lines"
+        )
+    sign = DIAGONALS[diagonal]
+    arguments = Affine(np.array([[1, 0], [1, sign], [0, sign]]) / 4, np.full(3, 0.5))
+    bubbles = bubble_network([[1, -1, 1]], levels + 2, floor=0.0)
+    output = Affine(np.array([[8 * sign]]), np.array([-2 * sign]))
+    network = ReLUNetwork((output,)) @ bubbles @ ReLUNetwork((arguments,))
+    return DeepNetwork(network.layers, 4.0 ** -(levels + 1))
