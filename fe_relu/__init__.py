@@ -6,6 +6,7 @@ from fe_relu.certificate import Certificate
 from fe_relu.convert import function_from_network, network_from_function
 from fe_relu.files import FileFormatError, load, save
 from fe_relu.grid import Grid
+from fe_relu.hierarchy import HierarchicalNetwork, hierarchical_from_function
 from fe_relu.meshes import NotStructuredError, grid_from_mesh
 from fe_relu.network import Affine, ReLUNetwork, concatenate
 from fe_relu.neurons import NotP1Error
@@ -25,6 +26,7 @@ __all__ = [
     "FileFormatError",
     "Grid",
     "NotP1Error",
+    "HierarchicalNetwork",
     "NotStructuredError",
     "P1Network",
     "ReLUNetwork",
@@ -34,6 +36,7 @@ __all__ = [
     "from_torch",
     "function_from_network",
     "grid_from_mesh",
+    "hierarchical_from_function",
     "interpolation_plan",
     "load",
     "network_from_function",

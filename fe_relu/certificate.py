@@ -17,6 +17,7 @@ from fe_relu.network import Affine, ReLUNetwork, relu
 from fe_relu.overlay import overlay_points
 from fe_relu.p1 import P1Network
 from fe_relu.parallel import largest
+from fe_relu.surrogate import Surrogate
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -111,6 +112,17 @@ def difference(network: Callable, triangles: Triangles) -> Bounds:
 
 @difference.register
 def _(network: P1Network, triangles: Triangles) -> Bounds:
+    return _overlaid(network, triangles, 1, network.size)
+
+
+@difference.register
+def _(network: Surrogate, triangles: Triangles) -> Bounds:
+    return _overlaid(network, triangles, 1 << network.levels, network.ceiling)
+
+
+def _overlaid(
+    network: P1Network | Surrogate, triangles: Triangles, ring: int, size: float
+) -> Bounds:
     """Both functions are P1, so the difference is P1 on the overlay of both meshes.
 
     Its sup is attained at a vertex of the overlay, and all of those are looked at.
@@ -119,10 +131,10 @@ def _(network: P1Network, triangles: Triangles) -> Bounds:
     # The network may be collective, so that every rank has to call it equally often.
     for cells in _padded(_tiles(triangles, 64 * CELLS_AT_ONCE), network.comm):
         corners = triangles.points[:, triangles.corners[:, cells]]
-        cell, weights = overlay_points(network.grid, corners)
+        cell, weights = overlay_points(network.grid, corners, ring)
         x, values = triangles.at(cells[cell], weights)
         most = max(most, float(np.abs(network(x) - values).max(initial=0)))
-    roundoff = _p1_roundoff(network, triangles)
+    roundoff = _p1_roundoff(network, triangles, size)
     return Bounds.of(most - roundoff, most + roundoff, roundoff)
 
 
@@ -138,15 +150,15 @@ def copied_bounds(
     places = network.grid.lattice_positions(vertices)
     shifts = np.abs(network.grid.to_lattice(triangles.points) - places).sum(axis=0)
     shifted = 4 * shifts.max(initial=0) * network.size
-    roundoff = _p1_roundoff(network, triangles)
+    roundoff = _p1_roundoff(network, triangles, network.size)
     return Bounds.of(rounding - shifted - roundoff, rounding + shifted + roundoff, roundoff)
 
 
-def _p1_roundoff(network: P1Network, triangles: Triangles) -> float:
+def _p1_roundoff(network: P1Network | Surrogate, triangles: Triangles, size: float) -> float:
     """Roundoff of evaluating both the network and the function on the triangles."""
     dtype = _coarsest(network.dtype, triangles.points.dtype, triangles.values.dtype)
     resolution = network.grid.resolution(dtype, triangles.points)
-    return 2 * resolution * network.size
+    return 2 * resolution * size
 
 
 def _coarsest(*dtypes: np.dtype) -> np.dtype:

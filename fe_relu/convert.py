@@ -26,11 +26,15 @@ from fe_relu.spaces import (
     require_real,
     space_of,
 )
+from fe_relu.surrogate import Surrogate
 
 if TYPE_CHECKING:
     from dolfinx import fem, mesh
 
 Layout = Literal["auto", "blocks", "replicated"]
+
+#: Networks that are P1 on a grid, called by all ranks together.
+_ON_GRID = (P1Network, Surrogate)
 
 #: layout="auto" gives every rank all nodal values up to this many numbers (32 MiB in float64).
 REPLICATED_VALUES = 1 << 22
@@ -88,9 +92,9 @@ def function_from_network(
     the partition; otherwise the network is evaluated at the vertices.
 
     Args:
-        network: A `P1Network`, a `ReLUNetwork` (the same on every rank), or any callable that maps
-            points (2, n) to values (n,) or (k, n). Of a callable that is neither nothing can be
-            proven: `Certificate.upper` is infinite.
+        network: A `P1Network`, a `Surrogate`, a `ReLUNetwork` (the same on every rank), or any
+            callable that maps points (2, n) to values (n,) or (k, n). Of a callable that is none of
+            these nothing can be proven: `Certificate.upper` is infinite.
         V: A scalar or blocked P1 space on any triangle mesh in the plane.
         rtol: As for `grid_from_mesh`, to tell whether V is on the network's own grid.
 
@@ -114,21 +118,23 @@ def function_from_network(
         require_p1(V)
         require_plane_triangles(V.mesh)
         require_outputs(network, V)
-        if isinstance(network, P1Network) and not same_ranks(network.comm, comm):
+        if isinstance(network, _ON_GRID) and not same_ranks(network.comm, comm):
             raise ValueError(
                 "the network and V are on different ranks; network.gather() is of each rank alone"
             )
     require_alike(comm, type(network).__name__, "kinds of network")
     dtype = V.mesh.geometry.x.dtype
-    if isinstance(network, P1Network) and (located := _located_on(network.grid, V.mesh, rtol)):
+    located = _located_on(network.grid, V.mesh, rtol) if isinstance(network, _ON_GRID) else None
+    if isinstance(network, _ON_GRID) and located is not None:
         vertices = located.vertex_of_node
-        nodal = network.values_at_vertices(vertices)
+        on_mesh = network.to_p1() if isinstance(network, Surrogate) else network
+        nodal = on_mesh.values_at_vertices(vertices)
         triangles = _triangles(V.mesh, nodal.astype(dtype))
-        own = copied_bounds(network, triangles, vertices, nodal)
+        own = copied_bounds(on_mesh, triangles, vertices, nodal)
     else:
         nodal = _evaluated_at_nodes(network, V)
         triangles = _triangles(V.mesh, nodal.astype(dtype))
-        if isinstance(network, P1Network):
+        if isinstance(network, _ON_GRID):
             own = difference(network, triangles)
         else:
             with together(comm):

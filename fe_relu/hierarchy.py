@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""P1 functions in the hierarchical basis, where dropping small coefficients makes small networks."""
+"""P1 functions in the hierarchical basis: dropping small coefficients makes small networks."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from fe_relu.grid import Grid
 from fe_relu.hats import lines_in_use
 from fe_relu.nesting import (
     Nesting,
+    checked_level,
     level_hats,
     levels_and_stars,
     nested_levels,
@@ -89,8 +90,8 @@ def hierarchical_from_network(
         require_alike(comm, chosen, "numbers of levels")
     values, blocks = _in_units(network, chosen)
     nesting = Nesting.of(grid, chosen, comm, blocks)
-    nesting.split_inside(values)
-    coarse = _split_coarse(nesting, values, comm) if comm and nesting.is_shared else None
+    coarse = _gathered(nesting, values, comm) if comm and nesting.is_shared else None
+    nesting.split(values, coarse)
     rows = values[0] if network.values.ndim == 1 else values
     return HierarchicalNetwork(grid, chosen, rows, comm, blocks, coarse)
 
@@ -111,14 +112,12 @@ def _in_units(network: P1Network, levels: int) -> tuple[npt.NDArray, Blocks | No
     return Redistribution.of(comm, grid, blocks, vertices).values(values[:, own]), blocks
 
 
-def _split_coarse(nesting: Nesting, values: npt.NDArray, comm: MPI.Comm) -> npt.NDArray:
-    """Splits the levels above the blocks on every rank alike; their surpluses on all ranks."""
+def _gathered(nesting: Nesting, values: npt.NDArray, comm: MPI.Comm) -> npt.NDArray:
+    """Nodal values of the coarse grid, which blocks do not split further, on every rank."""
     numbers, places = nesting.shared
     everyone = gather_columns(comm, numbers[None])[0]
     coarse = np.empty((len(values), nesting.coarse.num_vertices), values.dtype)
     coarse[:, everyone] = gather_columns(comm, values[:, places])
-    nesting.split_coarse(coarse)
-    values[:, places] = coarse[:, numbers]
     return coarse
 
 
@@ -195,11 +194,12 @@ class HierarchicalNetwork:
         return self.surpluses[..., self._at(level)]
 
     def _at(self, level: int) -> npt.NDArray[np.int64]:
-        return np.flatnonzero(self._parts[0].level == _checked_level(level, self.levels))
+        return np.flatnonzero(self._parts[0].level == checked_level(level, self.levels))
 
     def to_p1(self) -> P1Network:
         """The function by its nodal values: the inverse transform."""
-        nodal = self._nodal(lambda size, level: np.ones(size.size, np.bool_), self._sizes("sup"))
+        coarse = None if self.coarse is None else self.coarse.copy()
+        nodal = self.nesting.join(np.atleast_2d(self.surpluses).copy(), coarse)
         nodal = nodal[0] if self.surpluses.ndim == 1 else nodal
         return P1Network(self.grid, nodal, self.comm, self.blocks)
 
@@ -216,7 +216,7 @@ class HierarchicalNetwork:
             TypeError: levels is not an integer, or ranks pass different ones.
         """
         with together(self.comm):
-            last = _checked_level(levels, self.levels)
+            last = checked_level(levels, self.levels)
         self._require_alike(last)
         sizes = self._sizes("sup")
         return self._surrogate(lambda size, level: (level <= last) & (size > 0), sizes)
@@ -339,7 +339,7 @@ class HierarchicalNetwork:
             self.levels,
             vertices,
             rows[0] if self.surpluses.ndim == 1 else rows,
-            kept=tuple(number.tolist()),
+            kept=tuple(int(n) for n in number),
             error=self._sup(dropped),
             bound=float(most[0].sum()) * roundoff,
             h1_error=self._h1(dropped),
@@ -376,14 +376,6 @@ class HierarchicalNetwork:
 
 #: Which coefficients, from their sizes and levels.
 _Choice = Callable[[npt.NDArray, npt.NDArray], npt.NDArray[np.bool_]]
-
-
-def _checked_level(level: Any, levels: int) -> int:
-    if isinstance(level, bool) or not isinstance(level, int | np.integer):
-        raise TypeError(f"a level must be an integer, not {level!r}")
-    if not 0 <= level <= levels:
-        raise ValueError(f"a level must be from 0 to {levels}, not {level}")
-    return int(level)
 
 
 def _check_aim(tol: Any, max_neurons: Any, relative: Any, norm: Any) -> None:

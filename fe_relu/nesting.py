@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Which meshes nest: the grids of twice the spacing, again and again, and whose vertices are new."""
+"""Which meshes nest: grids of twice the spacing, again and again, and who is new on which."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def nested_levels(grid: Grid, levels: int | None) -> int:
         raise TypeError(f"levels must be an integer or None, not {levels!r}")
     if grid.diagonal not in NESTING:
         raise ValueError(
-            "right_left meshes do not nest: halving a cell cut as ╲ gives a middle cell edge ╱ that "
-            f"lies on no edge of the coarse mesh; meshes that do: {', '.join(NESTING)}"
+            "right_left meshes do not nest: diagonals of coarse cells run across finer cells "
+            f"cut the other way; {', '.join(NESTING)} meshes do nest"
         )
     nx, ny = grid.shape
     most = min((n & -n).bit_length() - 1 for n in grid.shape)
@@ -58,6 +58,14 @@ def nested_levels(grid: Grid, levels: int | None) -> int:
         f"{wanted} needs numbers of cells divisible by {unit}; {nx} x {ny} cells were halved "
         f"{most} times; sizes that would do: {', '.join(near)}"
     )
+
+
+def checked_level(level: object, levels: int) -> int:
+    if isinstance(level, bool) or not isinstance(level, int | np.integer):
+        raise TypeError(f"a level must be an integer, not {level!r}")
+    if not 0 <= level <= levels:
+        raise ValueError(f"a level must be from 0 to {levels}, not {level}")
+    return int(level)
 
 
 def _multiples_near(n: int, unit: int) -> str:
@@ -152,6 +160,14 @@ class Nesting:
         inner = min(levels, (blocks.unit & -blocks.unit).bit_length() - 1)
         return Nesting(grid, levels, blocks.window(comm.rank), inner)
 
+    def up_to(self, level: int) -> Nesting:
+        """That of the mesh of a level, not below the outer ones, on the same part of the domain."""
+        factor = 1 << (self.levels - level)
+        (i0, j0), (ni, nj) = self.window.start, self.window.shape
+        window = Window((i0 // factor, j0 // factor), (ni // factor, nj // factor))
+        inner = self.inner - (self.levels - level)
+        return Nesting(coarsened(self.grid, factor), level, window, inner)
+
     @property
     def is_shared(self) -> bool:
         """Whether there is a coarse grid that all ranks have and split alike."""
@@ -180,13 +196,21 @@ class Nesting:
         finer = numbers_in_finer(self.grid, self.unit)[numbers]
         return numbers, self.window.local_numbers(self.grid, finer)
 
-    def split_inside(self, values: npt.NDArray) -> None:
-        """The finest levels of window values (k, n), in place."""
-        self._run(surplus.split, values, self.window, self.inner)
+    def split(self, values: npt.NDArray, coarse: npt.NDArray | None) -> None:
+        """Nodal values (k, n) of the window to surpluses, in place.
 
-    def split_coarse(self, values: npt.NDArray) -> None:
-        """The other levels, of values (k, n) on the coarse grid, in place."""
-        self._run(surplus.split, values, Window((0, 0), self.coarse.shape), self.outer)
+        So are those of the whole coarse grid (k, m), which are needed if it is shared.
+        """
+        whole = Window((0, 0), self.coarse.shape)
+        if coarse is not None:
+            finest = max(0, surplus.UNSETTLED - self.inner)
+            self._run(surplus.settle, coarse, whole, self.outer, finest)
+            self._spread(coarse, values)
+        self._run(surplus.settle, values, self.window, self.inner, surplus.UNSETTLED)
+        self._run(surplus.split, values, self.window, self.inner)
+        if coarse is not None:
+            self._run(surplus.split, coarse, whole, self.outer)
+            self._spread(coarse, values)
 
     def join(self, values: npt.NDArray, coarse: npt.NDArray | None) -> npt.NDArray:
         """Nodal values of the window from its surpluses, and those of the coarse grid if any.
@@ -195,13 +219,18 @@ class Nesting:
         """
         if coarse is not None:
             self._run(surplus.join, coarse, Window((0, 0), self.coarse.shape), self.outer)
-            numbers, places = self.shared
-            values[:, places] = coarse[:, numbers]
+            self._spread(coarse, values)
         self._run(surplus.join, values, self.window, self.inner)
         return values
 
-    def _run(self, kernel: Callable, values: npt.NDArray, window: Window, levels: int) -> None:
+    def _spread(self, coarse: npt.NDArray, values: npt.NDArray) -> None:
+        numbers, places = self.shared
+        values[:, places] = coarse[:, numbers]
+
+    def _run(
+        self, kernel: Callable, values: npt.NDArray, window: Window, levels: int, *more: int
+    ) -> None:
         if values.shape[1] == 0:
             return
         for component in values:
-            kernel(component, Place.of(window), CUTS[self.grid.diagonal], levels)
+            kernel(component, Place.of(window), CUTS[self.grid.diagonal], levels, *more)

@@ -18,12 +18,15 @@ from fe_relu.grid import Grid
 _LINES = ((1, 0), (0, 1), (1, 1), (1, -1))
 
 
-def overlay_points(grid: Grid, corners: npt.NDArray) -> tuple[npt.NDArray, npt.NDArray]:
-    """Where the overlay of a grid, its ring included, with triangles has vertices.
+def overlay_points(
+    grid: Grid, corners: npt.NDArray, ring: int = 1
+) -> tuple[npt.NDArray, npt.NDArray]:
+    """Where the overlay of a grid, and a ring of cells around it, with triangles has vertices.
 
     Args:
         grid: The structured grid.
         corners: Coordinates of the triangles' corners, shape (2, 3, m).
+        ring: Width of the ring.
 
     Returns:
         The triangle of each vertex, shape (n,), and its barycentric coordinates, shape (3, n).
@@ -33,22 +36,26 @@ def overlay_points(grid: Grid, corners: npt.NDArray) -> tuple[npt.NDArray, npt.N
     found = [(np.tile(np.arange(m), 3), np.repeat(np.eye(3), m, axis=1))]
     for edge in ((0, 1), (1, 2), (2, 0)):
         for direction in _LINES:
-            found.append(_crossings(grid, lattice, edge, direction))
+            found.append(_crossings(grid, lattice, ring, edge, direction))
     for offset in (0.0, 0.5) if grid.has_centres else (0.0,):
-        found.append(_lattice_points(grid, lattice, offset))
+        found.append(_lattice_points(grid, lattice, ring, offset))
     cells, weights = zip(*found, strict=True)
     return np.concatenate(cells), np.concatenate(weights, axis=1)
 
 
 def _crossings(
-    grid: Grid, lattice: npt.NDArray, edge: tuple[int, int], direction: tuple[int, int]
+    grid: Grid,
+    lattice: npt.NDArray,
+    ring: int,
+    edge: tuple[int, int],
+    direction: tuple[int, int],
 ) -> tuple[npt.NDArray, npt.NDArray]:
     """Where an edge of each triangle crosses the lines of one direction."""
     nx, ny = grid.shape
     a, b = direction
     ends = a * lattice[0] + b * lattice[1]
     start, end = ends[edge[0]], ends[edge[1]]
-    reach = [a * s + b * t for s in (-1, nx + 1) for t in (-1, ny + 1)]
+    reach = [a * s + b * t for s in (-ring, nx + ring) for t in (-ring, ny + ring)]
     first = np.maximum(np.ceil(np.minimum(start, end)), min(reach))
     last = np.minimum(np.floor(np.maximum(start, end)), max(reach))
     cell, line = _ranges(first, last)
@@ -60,12 +67,12 @@ def _crossings(
 
 
 def _lattice_points(
-    grid: Grid, lattice: npt.NDArray, offset: float
+    grid: Grid, lattice: npt.NDArray, ring: int, offset: float
 ) -> tuple[npt.NDArray, npt.NDArray]:
     """The points (i, j) + offset of the lattice in each triangle."""
     low, high = lattice.min(axis=1) - offset, lattice.max(axis=1) - offset
-    first = np.maximum(np.ceil(low), -1)
-    last = np.minimum(np.floor(high), np.array(grid.shape)[:, None] + 1)
+    first = np.maximum(np.ceil(low), -ring)
+    last = np.minimum(np.floor(high), np.array(grid.shape)[:, None] + ring)
     cell, i = _ranges(first[0], last[0])
     column, j = _ranges(first[1][cell], last[1][cell])
     cell, point = cell[column], np.array([i[column], j]) + offset

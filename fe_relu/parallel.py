@@ -92,6 +92,13 @@ def largest(comm: MPI.Comm, number: float) -> float:
     return comm.allreduce(number, op=MPI.MAX)
 
 
+def summed(comm: MPI.Comm, numbers: npt.NDArray) -> npt.NDArray:
+    """The sums of all ranks' numbers."""
+    total = np.empty_like(numbers)
+    comm.Allreduce(numbers, total)
+    return total
+
+
 def any_of(comm: MPI.Comm, flags: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     """Which flags are set on some rank."""
     from mpi4py import MPI

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from fe_relu.parallel import largest
+from fe_relu.parallel import summed
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -42,29 +42,28 @@ class Ranking:
 
     def number_from(self, threshold: float) -> int:
         """How many are at least the threshold."""
-        return self._summed(self.sizes.size - int(np.searchsorted(self.sizes, threshold)))
+        return int(self._summed(self.sizes.size - np.searchsorted(self.sizes, threshold)))
 
     def number_above(self, threshold: float) -> int:
         """How many are larger than the threshold."""
-        below = int(np.searchsorted(self.sizes, threshold, side="right"))
-        return self._summed(self.sizes.size - below)
+        below = np.searchsorted(self.sizes, threshold, side="right")
+        return int(self._summed(self.sizes.size - below))
 
     def threshold(self, number: int) -> float:
         """The size of the number-th largest; infinite for 0.
 
-        Bisection on the bits of positive floats, which are ordered as the floats are.
+        Its bits are found seven at a time, from the highest, as positive floats are ordered like
+        their bits.
         """
         if number == 0:
             return np.inf
-        if self.comm is None:
-            return float(self.sizes[-number])
-        last = largest(self.comm, float(self.sizes[-1]) if self.sizes.size else 0.0)
-        low, high = 0, int(np.float64(last).view(np.int64)) + 1
-        while high - low > 1:
-            middle = (low + high) // 2
-            reached = self.number_from(float(np.int64(middle).view(np.float64))) >= number
-            low, high = (middle, high) if reached else (low, middle)
-        return float(np.int64(low).view(np.float64))
+        bits = self.sizes.view(np.int64)
+        found = np.int64(0)
+        for shift in range(56, -1, -7):
+            candidates = found + (np.arange(1, 128) << shift)
+            reached = self._summed(bits.size - np.searchsorted(bits, candidates)) >= number
+            found += np.int64(np.count_nonzero(reached)) << shift
+        return float(found.view(np.float64))
 
     def first(self, holds: Callable[[float], bool], stop: int) -> int:
         """A number n such that n − 1 are too few and n are enough, by bisection.
@@ -82,5 +81,7 @@ class Ranking:
                 low = max(middle, self.number_from(threshold))
         return high
 
-    def _summed(self, number: int) -> int:
-        return number if self.comm is None else self.comm.allreduce(number)
+    def _summed(self, numbers: np.int64 | npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """The sums over all ranks."""
+        local = np.asarray(numbers)
+        return local if self.comm is None else summed(self.comm, local)

@@ -79,7 +79,7 @@ def _energy(values: Any, scale: Any, place: Any, cut: Any, g: Any) -> Any:
     """
     nx, ny = place.nx, place.ny
     width = nx + 1
-    high, low = 0, 0
+    high, low = np.int64(0), np.int64(0)
     slopes = np.empty((4, 2))
     for j in range(ny):
         for i in range(nx):

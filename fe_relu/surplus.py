@@ -19,6 +19,22 @@ from typing import Any
 
 from fe_relu.compiled import compiled
 
+#: The finest levels are not settled: roundoff of two levels is little, their cost is most.
+UNSETTLED = 2
+
+
+@compiled
+def settle(values: Any, place: Any, cut: Any, levels: Any, finest: Any) -> None:
+    """Rounds nodal values to ones that `split` and `join` give back bit for bit.
+
+    u(m) becomes (u(m) − mean) + mean, rounded, the coarsest mesh first: then the inverse repeats
+    the same sums, and roundoff does not add up over levels. Of the levels, the last `finest` are
+    left as they are. Other arguments are those of `split`.
+    """
+    for k in range(levels - 1, finest - 1, -1):
+        _add_to_midpoints(values, place, cut, k, -0.5)
+        _add_to_midpoints(values, place, cut, k, 0.5)
+
 
 @compiled
 def split(values: Any, place: Any, cut: Any, levels: Any) -> None:

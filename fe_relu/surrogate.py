@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,14 @@ from fe_relu.blocks import Blocks
 from fe_relu.grid import Grid
 from fe_relu.hats import hidden_layers
 from fe_relu.levelsum import LevelSum, on_boundary, outside
-from fe_relu.nesting import Nesting, level_hats, levels_and_stars, numbers_in_coarser
+from fe_relu.nesting import (
+    Nesting,
+    checked_level,
+    level_hats,
+    levels_and_stars,
+    nested_levels,
+    numbers_in_coarser,
+)
 from fe_relu.network import Affine, ReLUNetwork
 from fe_relu.p1 import Outside, P1Network, outside_mask
 from fe_relu.parallel import gather_columns, together
@@ -25,9 +32,8 @@ from fe_relu.tables import Table
 if TYPE_CHECKING:
     from mpi4py import MPI
 
-Method = Literal["auto", "nodal", "levels"]
-
-#: method="auto" evaluates from nodal values if a rank has at most this many (1 GiB in float64).
+#: Evaluation sums as many levels into nodal values as have at most this many vertices on a rank
+#: (1 GiB in float64).
 NODAL_VERTICES = 1 << 27
 
 
@@ -44,7 +50,7 @@ class Surrogate:
         levels: How often the coarsest mesh was halved to get it.
         vertices: Numbers in the grid of the kept vertices, increasing, shape (n,). Where `blocks`
             are given, those of this rank's window and, of levels that are split on all ranks
-            alike, all.
+            alike, all of them.
         coefficients: Shape (n,), or (k, n) for a vector function.
         kept: How many coefficients are kept of each level, on all ranks, shape (levels + 1,).
         error: Sup |surrogate − u| over the mesh and all components.
@@ -53,6 +59,10 @@ class Surrogate:
         ceiling: |surrogate| is nowhere larger than this.
         comm: The communicator whose ranks hold this network and call it together.
         blocks: How it is spread over the ranks; None where each has all of it.
+
+    Raises:
+        ValueError: vertices or coefficients have another shape, or are not of the grid or finite.
+        TypeError: coefficients are not float32 or float64.
     """
 
     grid: Grid
@@ -68,7 +78,23 @@ class Surrogate:
     blocks: Blocks | None = None
 
     def __post_init__(self) -> None:
-        self.vertices.flags.writeable = self.coefficients.flags.writeable = False
+        vertices, coefficients = np.array(self.vertices, np.int64), np.array(self.coefficients)
+        if coefficients.dtype not in (np.float32, np.float64):
+            raise TypeError(f"coefficients must be float32 or float64, not {coefficients.dtype}")
+        if coefficients.ndim not in (1, 2) or vertices.shape != coefficients.shape[-1:]:
+            raise ValueError(
+                "a surrogate needs vertices of shape (n,) and coefficients of shape (n,) or "
+                f"(k, n), not {vertices.shape} and {coefficients.shape}"
+            )
+        inside = (vertices >= 0) & (vertices < self.grid.num_vertices)
+        if not inside.all() or (np.diff(vertices) <= 0).any():
+            raise ValueError("kept vertices must be numbers of the grid's vertices, increasing")
+        if not np.isfinite(coefficients).all():
+            raise ValueError("coefficients must be finite; there are NaN or infinite ones")
+        vertices.flags.writeable = coefficients.flags.writeable = False
+        object.__setattr__(self, "levels", nested_levels(self.grid, self.levels))
+        object.__setattr__(self, "vertices", vertices)
+        object.__setattr__(self, "coefficients", coefficients)
 
     @property
     def dim_in(self) -> int:
@@ -88,34 +114,31 @@ class Surrogate:
         return sum(self.kept)
 
     def __call__(
-        self, x: npt.ArrayLike, *, outside: Outside = "extend", method: Method = "auto"
+        self, x: npt.ArrayLike, *, outside: Outside = "extend", nodal_levels: int | None = None
     ) -> npt.NDArray:
         """Values at the columns of x. Collective over `comm`, as for `P1Network`.
 
         Args:
             x: Coordinates, shape (2, n) or (3, n); the third row is ignored.
             outside: As for `P1Network`; "extend" is what the explicit network does.
-            method: How. "nodal": inside the mesh from nodal values on the fine grid, made at the
-                first call, three loads for each point. "levels": from the kept coefficients, at
-                most three look-ups for each point and level. "auto": nodal for up to
-                `NODAL_VERTICES` vertices on a rank.
+            nodal_levels: The levels up to this one are summed into nodal values on its mesh, at the
+                first call, and cost three loads for each point together; each finer level costs
+                three look-ups more, however many coefficients are kept. None: all levels, or where
+                that is too large for memory as many as have `NODAL_VERTICES` vertices on a rank.
 
         Returns:
             Shape (n,) if there is one output, else (k, n); of the wider dtype of the coefficients
             and of this rank's points.
 
         Raises:
-            ValueError: As for `P1Network`, or method is another word.
-            TypeError: x does not hold real numbers.
+            ValueError: As for `P1Network`, or there is no such level.
+            TypeError: x does not hold real numbers, or nodal_levels is no integer.
         """
         with together(self.comm):
             x = real_points(x, 2)
             masked = outside_mask(self.grid, x, outside)
-            if method not in ("auto", "nodal", "levels"):
-                raise ValueError(f'method must be "auto", "nodal" or "levels", not {method!r}')
-            count = self.nesting.window.num_vertices(self.grid.has_centres)
-            nodal = method == "nodal" or (method == "auto" and count <= NODAL_VERTICES)
-            ask = SurrogateTable.from_nodes if nodal else SurrogateTable.from_levels
+            last = self._nodal_level(nodal_levels)
+        ask = partial(SurrogateTable.values, last=last)
         values = answers(self, x, ask)
         if masked is not None:
             values[:, masked] = np.nan
@@ -130,27 +153,41 @@ class Surrogate:
         """The levels, as this rank's window has them."""
         return Nesting.of(self.grid, self.levels, self.comm, self.blocks)
 
+    def _nodal_level(self, wanted: int | None) -> int:
+        """The level up to which to evaluate by nodal values; blocks hold no coarser mesh's."""
+        if wanted is not None:
+            return max(checked_level(wanted, self.levels), self.nesting.outer)
+        for level in range(self.levels, self.nesting.outer, -1):
+            mesh = self.nesting.up_to(level)
+            if mesh.window.num_vertices(mesh.grid.has_centres) <= NODAL_VERTICES:
+                return level
+        return self.nesting.outer
+
     def to_p1(self) -> P1Network:
         """The P1 network with the same values on the mesh.
 
         Outside it continues otherwise: on a ring of one cell of the fine mesh.
         """
-        rows, nesting = np.atleast_2d(self.coefficients), self.nesting
-        everywhere = np.zeros(self.vertices.size, np.bool_)
-        coarse = None
-        if nesting.is_shared:
-            level, _ = levels_and_stars(self.grid, self.levels, self.vertices)
-            everywhere = level <= nesting.outer
-            numbers = numbers_in_coarser(self.grid, nesting.unit, self.vertices[everywhere])
-            coarse = np.zeros((len(rows), nesting.coarse.num_vertices), self.dtype)
-            coarse[:, numbers] = rows[:, everywhere]
-        count = nesting.window.num_vertices(self.grid.has_centres)
-        values = np.zeros((len(rows), count), self.dtype)
-        places = nesting.window.local_numbers(self.grid, self.vertices[~everywhere])
-        values[:, places] = rows[:, ~everywhere]
-        nodal = nesting.join(values, coarse)
+        nodal = self.nodal(self.nesting)
         nodal = nodal[0] if self.coefficients.ndim == 1 else nodal
         return P1Network(self.grid, nodal, self.comm, self.blocks)
+
+    def nodal(self, mesh: Nesting) -> npt.NDArray:
+        """Nodal values (k, n) of the levels up to that of a mesh, in this rank's window of it."""
+        level, _ = levels_and_stars(self.grid, self.levels, self.vertices)
+        rows = np.atleast_2d(self.coefficients)[:, level <= mesh.levels]
+        factor = 1 << (self.levels - mesh.levels)
+        vertices = numbers_in_coarser(self.grid, factor, self.vertices[level <= mesh.levels])
+        everywhere = mesh.is_shared & (level[level <= mesh.levels] <= mesh.outer)
+        coarse = None
+        if mesh.is_shared:
+            numbers = numbers_in_coarser(mesh.grid, mesh.unit, vertices[everywhere])
+            coarse = np.zeros((len(rows), mesh.coarse.num_vertices), self.dtype)
+            coarse[:, numbers] = rows[:, everywhere]
+        values = np.zeros((len(rows), mesh.window.num_vertices(mesh.grid.has_centres)), self.dtype)
+        places = mesh.window.local_numbers(mesh.grid, vertices[~everywhere])
+        values[:, places] = rows[:, ~everywhere]
+        return mesh.join(values, coarse)
 
     def explicit(self) -> ReLUNetwork:
         """The same function as three affine layers with a ReLU after the first two.
@@ -179,31 +216,32 @@ class SurrogateTable:
     """What a rank needs to answer points, made when first asked."""
 
     surrogate: Surrogate
+    nodal: dict[int, Table] = field(default_factory=dict)
+    finer: dict[int, LevelSum] = field(default_factory=dict)
 
-    def from_nodes(self, x: npt.NDArray, dtype: npt.DTypeLike) -> npt.NDArray:
-        """Values at points (2, n), shape (k, n), from nodal values inside the mesh."""
-        values = self.nodal.values(x, dtype)
+    def values(self, x: npt.NDArray, dtype: npt.DTypeLike, last: int) -> npt.NDArray:
+        """Values at points (2, n), shape (k, n); from nodal values up to a level."""
+        if last not in self.nodal:
+            mesh = self.surrogate.nesting.up_to(last)
+            self.nodal[last] = Table.of(mesh.grid, mesh.window, self.surrogate.nodal(mesh))
+            self.finer[last] = self._sum(self._levels > last)
+        values = self.nodal[last].values(x, dtype)
+        if self.finer[last].occupied.any():
+            values += self.finer[last].values(x, dtype)
         beyond = outside(self.surrogate.grid, x, dtype)
         if beyond.size:
             values[:, beyond] = self.boundary.values(x[:, beyond], dtype)
         return values
-
-    def from_levels(self, x: npt.NDArray, dtype: npt.DTypeLike) -> npt.NDArray:
-        """Values at points (2, n), shape (k, n), from the kept coefficients."""
-        return self.everything.values(x, dtype)
-
-    @cached_property
-    def nodal(self) -> Table:
-        return self.surrogate.to_p1().table
 
     @cached_property
     def boundary(self) -> LevelSum:
         """The hats that reach beyond the mesh."""
         return self._sum(on_boundary(self.surrogate.grid, self.surrogate.vertices))
 
-    @cached_property
-    def everything(self) -> LevelSum:
-        return self._sum(np.ones(self.surrogate.vertices.size, np.bool_))
+    @property
+    def _levels(self) -> npt.NDArray[np.uint8]:
+        s = self.surrogate
+        return levels_and_stars(s.grid, s.levels, s.vertices)[0]
 
     def _sum(self, which: npt.NDArray[np.bool_]) -> LevelSum:
         s = self.surrogate

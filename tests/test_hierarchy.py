@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: MIT
+"""The hierarchical basis: surpluses, interpolants on coarse meshes, the same on any ranks."""
+
+from mpi4py import MPI
+
+import numpy as np
+import pytest
+from dolfinx import fem
+
+from cases import evaluated, points_in_cells, random_function, rectangle
+from fe_relu import Grid, P1Network, hierarchical_from_function, hierarchy, network_from_function
+from fe_relu.hierarchy import HierarchicalNetwork, hierarchical_from_network
+from fe_relu.nesting import NESTING, coarsened, numbers_in_finer
+
+#: Cells and how often they were halved: powers of two, odd multiples, as often as possible or less.
+HALVED = [((4, 4), 2), ((12, 20), 2), ((8, 24), 3), ((16, 8), 2), ((3, 5), 0)]
+
+EPS = np.finfo(float).eps
+
+
+def network_of_size(diagonal, shape, rng, *, dtype=np.float64, outputs=(), whole=False):
+    """A network of random nodal values, integers if `whole`, on lattice coordinates."""
+    grid = Grid((0, 0), np.eye(2), shape, diagonal)
+    values = rng.standard_normal((*outputs, grid.num_vertices))
+    return P1Network(grid, (np.rint(100 * values) if whole else values).astype(dtype))
+
+
+@pytest.mark.parametrize(("shape", "levels"), HALVED)
+@pytest.mark.parametrize("diagonal", NESTING)
+def test_coefficients_are_what_coarser_interpolants_miss(diagonal, shape, levels, rng):
+    """Nodal values are integers, so that all numbers are exact."""
+    network = network_of_size(diagonal, shape, rng, whole=True)
+    h = hierarchical_from_network(network, levels=levels)
+    seen = []
+    for level in range(levels + 1):
+        factor = 2 ** (levels - level)
+        mesh = coarsened(network.grid, factor)
+        numbers = numbers_in_finer(network.grid, factor)
+        assert network.grid.vertices()[:, numbers].tolist() == mesh.vertices().tolist()
+        new = np.setdiff1d(numbers, seen)
+        assert h.vertices(level).tolist() == new.tolist()
+        missed = network.values[new]
+        if level > 0:
+            coarse = coarsened(network.grid, 2 * factor)
+            values = network.values[numbers_in_finer(network.grid, 2 * factor)]
+            missed = missed - P1Network(coarse, values)(network.grid.vertices()[:, new])
+        assert h.coefficients(level).tolist() == missed.tolist()
+        seen = numbers
+    assert len(seen) == network.grid.num_vertices
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("diagonal", NESTING)
+def test_round_trip_to_two_units_of_roundoff(diagonal, dtype, rng):
+    for shape in ((512, 512), (24, 40), (12, 7 * 32)):
+        network = network_of_size(diagonal, shape, rng, dtype=dtype, outputs=(2,))
+        values = rng.uniform(0.9, 1, network.values.shape) * np.sign(network.values)
+        network = P1Network(network.grid, values.astype(dtype))  # much roundoff on each level
+        back = hierarchical_from_network(network).to_p1()
+        assert back.values.dtype == dtype
+        assert back.grid == network.grid
+        off = np.abs(back.values - network.values).max()
+        assert off <= 2 * np.finfo(dtype).eps * np.abs(network.values).max()
+
+
+@pytest.mark.parametrize(("diagonal", "sign"), [("left", 1), ("right", -1)])
+def test_surpluses_of_xy_are_at_middles_of_diagonals(diagonal, sign):
+    grid = Grid((-1, -1), np.eye(2) / 8, (16, 16), diagonal)
+    h = hierarchical_from_network(P1Network(grid, np.prod(grid.vertices(), axis=0)))
+    for level in range(1, h.levels + 1):
+        h_squared = 4.0 ** (1 - level)
+        i, j, _ = grid.places(h.vertices(level))
+        middle = (i % (32 >> level) > 0) & (j % (32 >> level) > 0)
+        assert h.coefficients(level).tolist() == np.where(middle, sign * h_squared, 0).tolist()
+
+
+@pytest.mark.parametrize(("shape", "levels"), HALVED[:4])
+@pytest.mark.parametrize("diagonal", NESTING)
+def test_truncation_is_the_interpolant_on_the_coarser_mesh(comm, diagonal, shape, levels, rng):
+    def f(x):
+        return np.array([np.sin(2 * x[0]) * np.exp(x[1]), x[0] ** 3 - x[1]])
+
+    u = fem.Function(fem.functionspace(rectangle(comm, diagonal, shape, "shifted"), ("P", 1, (2,))))
+    u.interpolate(f)
+    h = hierarchical_from_function(u, levels=levels)
+    for level in range(levels + 1):
+        cells = tuple(n >> (levels - level) for n in shape)
+        coarse = rectangle(MPI.COMM_SELF, diagonal, cells, "shifted")
+        interpolant = fem.Function(fem.functionspace(coarse, ("P", 1, (2,))))
+        interpolant.interpolate(f)
+        s = h.truncate(levels=level)
+        x, where = points_in_cells(coarse, 300, np.random.default_rng(comm.rank))
+        assert np.abs(s(x) - evaluated(interpolant, x, where)).max() <= 1e-13
+        assert s.kept[level + 1 :] == (0,) * (levels - level)
+
+
+def test_a_truncated_network_is_as_large_as_that_of_the_coarse_mesh(rng):
+    for diagonal in ("right", "left", "crossed"):
+        h = hierarchical_from_network(network_of_size(diagonal, (24, 8), rng))
+        for level in range(h.levels + 1):
+            mesh = coarsened(h.grid, 2 ** (h.levels - level))
+            alone = P1Network(mesh, np.zeros(mesh.num_vertices)).explicit()
+            assert h.truncate(levels=level).explicit().widths == alone.widths
+
+
+def spread_and_alone(comm, diagonal, shape, levels, layout, outputs=()):
+    """One random function's hierarchy on all ranks, and on this one alone."""
+    made = []
+    for group in (comm, MPI.COMM_SELF):
+        V = fem.functionspace(rectangle(group, diagonal, shape), ("P", 1, outputs))
+        u = random_function(V, np.random.default_rng(3))
+        here = layout if group is comm else "replicated"
+        made.append(hierarchical_from_function(u, levels=levels, layout=here))
+    return made
+
+
+AIMS = [
+    {"tol": 0.7},
+    {"tol": 0.2, "relative": True},
+    {"max_neurons": 60},
+    {"max_neurons": 150, "norm": "H1"},
+    {"tol": 0.3, "relative": True, "norm": "H1"},
+]
+
+
+#: (layout, units for each rank, shape, levels, outputs): all levels in the blocks, some, none.
+SPREADS = [
+    ("replicated", 64, (16, 8), 3, (2,)),
+    ("blocks", 1, (12, 20), 2, ()),
+    ("blocks", 4, (16, 8), 3, (2,)),
+    ("blocks", 10**6, (8, 8), 3, ()),
+    ("blocks", 1, (1, 1), 0, ()),  # ranks without a block
+]
+
+
+@pytest.mark.parametrize(("layout", "units", "shape", "levels", "outputs"), SPREADS)
+@pytest.mark.parametrize("diagonal", NESTING)
+def test_one_decision_on_any_ranks_in_any_layout(
+    comm, monkeypatch, diagonal, layout, units, shape, levels, outputs
+):
+    monkeypatch.setattr(hierarchy, "UNITS_PER_RANK", units)
+    spread, alone = spread_and_alone(comm, diagonal, shape, levels, layout, outputs)
+    assert (spread.blocks is None) == (layout == "replicated" or comm.size == 1)
+    assert spread.to_p1().gather().values.tobytes() == alone.to_p1().values.tobytes()
+    surrogates = [
+        (h.truncate(levels=h.levels // 2), *(h.compress(**a) for a in AIMS))
+        for h in (spread, alone)
+    ]
+    for s, expected in zip(*surrogates, strict=True):
+        for name in ("kept", "num_kept", "error", "bound", "h1_error", "ceiling", "dtype"):
+            assert getattr(s, name) == getattr(expected, name)
+        for mine, other in zip(s.explicit().layers, expected.explicit().layers, strict=True):
+            assert mine.weight.indices.tobytes() == other.weight.indices.tobytes()
+            assert mine.weight.data.tobytes() == other.weight.data.tobytes()
+        x = np.random.default_rng(comm.rank).random((2, 400 * comm.rank)) * 4 - 1.5
+        assert s(x).tobytes() == expected(x).tobytes()
+        assert np.abs(s(x, nodal_levels=0) - expected(x)).max(initial=0) <= 1e-14
+        assert s.to_p1().gather().values.tobytes() == expected.to_p1().values.tobytes()
+
+
+def test_blocks_are_cut_where_levels_split_inside(comm):
+    spread, _ = spread_and_alone(comm, "crossed", (64, 32), 5, "blocks")
+    if comm.size == 1:
+        assert spread.nesting.inner == 5
+        return
+    cells_per_rank = 64 * 32 / comm.size / 4**spread.nesting.inner
+    assert hierarchy.UNITS_PER_RANK <= cells_per_rank < 4 * hierarchy.UNITS_PER_RANK
+    edges = (*spread.window.start, *spread.window.shape)
+    assert all(edge % 2**spread.nesting.inner == 0 for edge in edges)
+
+
+def test_a_hierarchy_from_coefficients(rng):
+    h = hierarchical_from_network(network_of_size("left", (8, 4), rng))
+    again = HierarchicalNetwork(h.grid, h.levels, h.surpluses)
+    assert again.to_p1().values.tobytes() == h.to_p1().values.tobytes()
+    assert (again.dim_in, again.dim_out, again.dtype) == (2, 1, np.float64)
+    with pytest.raises(ValueError, match="1 of 45 nodal values are NaN"):
+        HierarchicalNetwork(h.grid, h.levels, np.where(np.arange(45) == 3, np.nan, 0.0))
+
+
+#: Meshes that are not so often halved ones: (diagonal, shape, levels, error, what it says).
+REFUSED = [
+    ("right", (12, 20), 3, ValueError, "divisible by 8; 12 x 20 .* nx = 8 or 16, ny = 16 or 24"),
+    ("left", (12, 16), 4, ValueError, r"were halved 2 times; .* nx = 16$"),
+    ("crossed", (5, 8), None, ValueError, "halving needs .* divisible by 2.* nx = 4 or 6"),
+    ("right_left", (8, 8), None, ValueError, "right_left meshes do not nest: .* left_right"),
+    ("right", (8, 8), -1, ValueError, "at least 0"),
+    ("right", (8, 8), 100, ValueError, "halved 3 times"),
+    ("right", (8, 8), True, TypeError, "integer or None"),
+    ("right", (8, 8), 1.0, TypeError, "integer or None"),
+]
+
+
+@pytest.mark.parametrize(("diagonal", "shape", "levels", "error", "message"), REFUSED)
+def test_meshes_that_do_not_nest_are_refused_on_all_ranks(
+    comm, diagonal, shape, levels, error, message
+):
+    u = fem.Function(fem.functionspace(rectangle(comm, diagonal, shape), ("P", 1)))
+    with pytest.raises(error, match=message):
+        hierarchical_from_function(u, levels=levels)
+
+
+def test_ranks_must_agree_on_levels(comm):
+    u = fem.Function(fem.functionspace(rectangle(comm, "right", (8, 8)), ("P", 1)))
+    network = network_from_function(u)
+    if comm.size == 1:
+        assert hierarchical_from_network(network, levels=0).levels == 0
+        return
+    with pytest.raises(TypeError, match="different numbers of levels"):
+        hierarchical_from_network(network, levels=min(comm.rank, 1))
+    with pytest.raises(ValueError, match="divisible by 16"):
+        hierarchical_from_network(network, levels=4 if comm.rank == 0 else 3)
+
+
+def test_not_a_number_is_refused_on_all_ranks(comm):
+    u = fem.Function(fem.functionspace(rectangle(comm, "right", (8, 8)), ("P", 1)))
+    if comm.rank == 0:
+        u.x.array[0] = np.nan
+    with pytest.raises(ValueError, match="NaN"):
+        hierarchical_from_function(u)
