@@ -6,13 +6,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 from scipy import sparse
 
 from fe_relu.network import Affine, ReLUNetwork
 
 #: No layer and no sum of networks that reading makes has more entries: a small file must not fill
 #: the memory.
-MAX_ENTRIES = 1 << 28
+MAX_ENTRIES = 1 << 26
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +56,11 @@ class Chain:
             return replace(self, last=affine)
         require_room(affine.dim_out * self.last.dim_in)
         return replace(self, last=affine @ self.last)
+
+    def shifted(self, bias: npt.NDArray) -> Chain:
+        """With a constant added."""
+        affine = self.affine
+        return replace(self, last=Affine(affine.weight, affine.bias + bias))
 
     def rectified(self) -> Chain:
         return replace(self, layers=(*self.layers, self.affine), last=None)

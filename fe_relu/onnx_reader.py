@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import sparse
 
 from fe_relu.chain import Chain, require_room
 from fe_relu.network import Affine, ReLUNetwork
@@ -37,23 +36,29 @@ def from_onnx(path: str | os.PathLike[str]) -> ReLUNetwork:
     """
     with needed("onnx", "from_onnx"):
         import onnx
-    model = _loaded(onnx.load, path)
-    graph = model.graph
+    graph = _loaded(onnx.load, path).graph
+    try:
+        return _network(graph)
+    except ValueError as error:
+        raise ValueError(f"{os.fspath(path)}: {error}") from error
+
+
+def _network(graph: onnx.GraphProto) -> ReLUNetwork:
     constants = {tensor.name: _array(tensor) for tensor in graph.initializer}
     inputs = [value.name for value in graph.input if value.name not in constants]
     if len(inputs) != 1 or len(graph.output) != 1 or graph.sparse_initializer:
         raise ValueError(
-            f"{path}: a network has one input, one output and dense weights; this graph has the "
-            f"inputs {inputs}, {len(graph.output)} outputs and {len(graph.sparse_initializer)} "
-            "sparse weights"
+            f"a network has one input, one output and dense weights; this graph has the inputs "
+            f"{inputs}, {len(graph.output)} outputs and {len(graph.sparse_initializer)} sparse "
+            "weights"
         )
     values: dict[str, Any] = {**constants, inputs[0]: Chain(_declared_width(graph, inputs[0]))}
     for node in graph.node:
-        with _named(path, node):
+        with _named(node):
             values[node.output[0]] = _result(node, values)
     result = values.get(graph.output[0].name)
     if not isinstance(result, Chain):
-        raise ValueError(f"{path}: the output {graph.output[0].name!r} is no function of the input")
+        raise ValueError(f"the output {graph.output[0].name!r} is no function of the input")
     return result.network()
 
 
@@ -98,9 +103,7 @@ def _add(node: onnx.NodeProto, a: Any, b: Any) -> Any:
     chain, constant = (a, b) if isinstance(a, Chain) else (b, a)
     if not (isinstance(chain, Chain) and isinstance(constant, np.ndarray)):
         raise ValueError("must add a constant row")
-    width = chain.affine.dim_out
-    bias = _row(constant, width)
-    return chain.then(Affine(sparse.eye_array(width, dtype=bias.dtype), bias))
+    return chain.shifted(_row(constant, chain.affine.dim_out))
 
 
 def _relu(node: onnx.NodeProto, a: Any) -> Any:
@@ -167,9 +170,9 @@ def _result(node: onnx.NodeProto, values: Mapping[str, Any]) -> Any:
 
 
 @contextmanager
-def _named(path: Any, node: onnx.NodeProto) -> Iterator[None]:
-    """Errors name the file and the node."""
-    where = f"{path}: node {node.name or node.output[:1]!r} ({node.op_type})"
+def _named(node: onnx.NodeProto) -> Iterator[None]:
+    """Errors name the node."""
+    where = f"node {node.name or node.output[:1]!r} ({node.op_type})"
     try:
         yield
     except KeyError as missing:

@@ -96,6 +96,16 @@ def bound(grid, points, values, dtype=np.float64):
     return 32 * np.finfo(dtype).eps * sum(grid.shape) * (1 + distance / extent) * size
 
 
+def same_layers(one, other):
+    """Whether two networks have the same layers, bit for bit."""
+    return one.widths == other.widths and all(
+        a.bias.dtype == b.bias.dtype
+        and a.weight.toarray().tobytes() == b.weight.toarray().tobytes()
+        and a.bias.tobytes() == b.bias.tobytes()
+        for a, b in zip(one.layers, other.layers, strict=True)
+    )
+
+
 __all__ = [
     "BOXES",
     "DIAGONALS",
@@ -108,4 +118,5 @@ __all__ = [
     "points_in_cells",
     "random_function",
     "rectangle",
+    "same_layers",
 ]

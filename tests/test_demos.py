@@ -73,3 +73,11 @@ def test_model_of_scaling_prints_and_draws(comm, monkeypatch, tmp_path, capsys):
         assert "strong, N = P = 10^8: evaluation" in printed
         assert "what the routing code takes here" in printed
         assert (tmp_path / "scaling.png").stat().st_size > 10_000
+
+
+def test_export_benchmark_prints_its_table(comm, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["benchmark_export", "8", "500"])
+    runpy.run_path(str(DEMOS / "benchmark_export.py"), run_name="__main__")
+    printed = capsys.readouterr().out
+    for words in ("network(x)", "onnxruntime, active", "torch, relu, sparse", "≥ 20"):
+        assert words in printed

@@ -10,6 +10,14 @@ import fe_relu
 
 ROOT = Path(__file__).parent.parent
 
+#: Pages whose examples are one script each.
+PAGES = [
+    "README.md",
+    "docs/api.md",
+    "docs/deep.md",
+    "docs/export.md",
+    "docs/parallel.md",
+]
 
 #: Pages whose examples are one script each.
 PAGES = ["README.md", "docs/api.md", "docs/deep.md", "docs/files.md", "docs/parallel.md"]
@@ -17,6 +25,9 @@ PAGES = ["README.md", "docs/api.md", "docs/deep.md", "docs/files.md", "docs/para
 
 @pytest.mark.parametrize("page", PAGES)
 def test_examples_run(comm, page, tmp_path, monkeypatch):
+
+@pytest.mark.parametrize("page", PAGES)
+def test_examples_run(comm, page, monkeypatch, tmp_path):
     monkeypatch.chdir(comm.bcast(tmp_path))
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
     assert blocks

@@ -1,0 +1,487 @@
+# SPDX-License-Identifier: MIT
+"""Files run elsewhere give what dolfinx and the network give; files of others are read."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+from dolfinx import fem
+
+import fe_relu
+from cases import (
+    DIAGONALS,
+    SHAPES,
+    bound,
+    evaluated,
+    mapped,
+    points_in_cells,
+    random_function,
+    rectangle,
+    same_layers,
+)
+from fe_relu import Affine, ReLUNetwork, chain, from_onnx, onnx_, onnx_graph, to_onnx
+from runtime import run_file, session, silent_stderr, without
+from test_p1 import FLOATS, at, everywhere, network_on
+
+with silent_stderr():
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+FORMS = ("relu", "active")
+
+
+@pytest.fixture
+def shared_path(comm, tmp_path):
+    """A file that all ranks see."""
+    return comm.bcast(tmp_path) / "u.onnx"
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("diagonal", DIAGONALS)
+def test_files_give_what_dolfinx_gives(comm, shared_path, diagonal, form, rng):
+    for shape, components in [((1, 1), None), ((3, 5), None), ((6, 3), 2)]:
+        msh = mapped(rectangle(comm, diagonal, shape), np.array([[1.0, 0.5], [-0.25, 1.0]]))
+        V = fem.functionspace(msh, ("P", 1) if components is None else ("P", 1, (components,)))
+        u = random_function(V, rng)
+        for layout in ("replicated", "blocks"):
+            network = fe_relu.network_from_function(u, layout=layout)
+            to_onnx(network, shared_path, form=form)
+            points, cells = points_in_cells(msh, 50, np.random.default_rng(comm.rank))
+            values, expected = run_file(shared_path, points), evaluated(u, points, cells)
+            assert values.shape == expected.shape
+            error = np.abs(values - expected).max(initial=0)
+            assert error <= 1e-12 * network.size
+            comm.barrier()
+
+
+@pytest.mark.parametrize("frame", ["unit", "rotated", "far"])
+@pytest.mark.parametrize("diagonal", DIAGONALS)
+def test_forms_give_the_network_everywhere(tmp_path, diagonal, frame, rng):
+    for shape, dtype in zip(SHAPES, FLOATS * 2, strict=True):
+        for outputs in [(), (1,), (3,)]:
+            network = network_on(frame, shape, diagonal, rng, outputs=outputs, dtype=dtype)
+            x = at(network.grid, everywhere(shape, rng)).astype(dtype)
+            expected = np.atleast_2d(network(x))
+            for form in FORMS:
+                to_onnx(network, tmp_path / "u.onnx", form=form)
+                values = run_file(tmp_path / "u.onnx", x)
+                assert values.dtype == dtype
+                if form == "active":
+                    assert (values == expected).all()
+                near = np.abs(values - expected) <= bound(network.grid, x, network.values, dtype)
+                assert near.all()
+
+
+@pytest.mark.parametrize("diagonal", DIAGONALS)
+def test_active_form_gives_nan_where_points_are_not_finite(tmp_path, diagonal, rng):
+    network = network_on("unit", (3, 5), diagonal, rng, outputs=(2,))
+    to_onnx(network, tmp_path / "u.onnx", form="active")
+    x = np.array([[np.nan, 1, np.inf, 1, 1, 1e300], [1, np.nan, 1, -np.inf, 2, -1e300]])
+    values = run_file(tmp_path / "u.onnx", x)
+    assert np.isnan(values[:, :4]).all()
+    assert (values[:, 4:] == network(x[:, 4:])).all()
+
+
+def test_relu_form_is_plain_gemm_and_relu(tmp_path, rng):
+    network = network_on("sheared", (3, 5), "left_right", rng, dtype=np.float32)
+    to_onnx(network, tmp_path / "u.onnx", metadata={"bounds": "[-1, 1]"})
+    model = onnx.load(tmp_path / "u.onnx")
+    assert [node.op_type for node in model.graph.node] == ["Gemm", "Relu"] * 2 + ["Gemm"]
+    for node in model.graph.node[::2]:
+        settings = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+        assert settings == {"alpha": 1.0, "beta": 1.0, "transA": 0, "transB": 0}
+    assert [entry.version for entry in model.opset_import] == [17]
+    (x,), (u,) = model.graph.input, model.graph.output
+    for value, name, width in ((x, "x", 2), (u, "u", 1)):
+        rows, columns = value.type.tensor_type.shape.dim
+        assert (value.name, rows.dim_param, columns.dim_value) == (name, "n", width)
+        assert value.type.tensor_type.elem_type == TensorProto.FLOAT
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_metadata_describe_the_network(tmp_path, form, rng):
+    network = network_on("rotated", (3, 5), "crossed", rng, outputs=(2,))
+    to_onnx(network, tmp_path / "u.onnx", form=form, metadata={"units": "K"})
+    model = onnx.load(tmp_path / "u.onnx")
+    facts = {entry.key: entry.value for entry in model.metadata_props}
+    grid = json.loads(facts.pop("grid"))
+    assert fe_relu.Grid(**grid) == network.grid
+    assert json.loads(facts.pop("names")) == {"inputs": ["x", "y"], "outputs": ["u0", "u1"]}
+    version = fe_relu.__version__
+    assert facts == {
+        "producer": f"fe_relu {version}",
+        "kind": "P1Network",
+        "form": form,
+        "dtype": "float64",
+        "units": "K",
+    }
+    assert (model.producer_name, model.producer_version) == ("fe_relu", version)
+
+
+@pytest.mark.parametrize("diagonal", DIAGONALS)
+def test_layers_come_back_bit_for_bit(tmp_path, diagonal, rng):
+    for dtype in FLOATS:
+        network = network_on("flat", (3, 5), diagonal, rng, outputs=(2,), dtype=dtype).explicit()
+        to_onnx(network, tmp_path / "u.onnx")
+        assert same_layers(from_onnx(tmp_path / "u.onnx"), network)
+
+
+def test_any_network_of_layers_is_written(tmp_path, rng):
+    affine = Affine(rng.standard_normal((3, 4)), rng.standard_normal(3))
+    deep = ReLUNetwork((affine, Affine(rng.standard_normal((4, 3)), np.ones(4)), affine))
+    for network in (ReLUNetwork((affine,)), deep):
+        to_onnx(network, tmp_path / "u.onnx")
+        x = rng.standard_normal((4, 7))
+        assert run_file(tmp_path / "u.onnx", x) == pytest.approx(network(x), rel=1e-12)
+
+
+def weights(rng, dtype=np.float64):
+    return {
+        "A": rng.standard_normal((2, 5)),
+        "At": rng.standard_normal((5, 2)),
+        "B": rng.standard_normal((5, 5)),
+        "C": rng.standard_normal((5, 3)),
+        "row": rng.standard_normal(5),
+        "rows": rng.standard_normal((1, 5)),
+        "two": rng.standard_normal(2),
+        "one": np.array(0.7),
+        "ones": np.array([0.3]),
+        "three": rng.standard_normal(3),
+    }
+
+
+def written(path, nodes, tensors, dtype=np.float64, output="u", width=3):
+    """A file of nodes (operator, inputs, output, attributes) with constants as initializers."""
+    kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+    graph = helper.make_graph(
+        [
+            helper.make_node(op, inputs.split(), [out], name=f"{op}_{k}", **options)
+            for k, (op, inputs, out, options) in enumerate(nodes)
+        ],
+        "foreign",
+        [helper.make_tensor_value_info("x", kind, ["n", 2])],
+        [helper.make_tensor_value_info(output, kind, ["n", width])],
+        [numpy_helper.from_array(a.astype(dtype), name) for name, a in tensors.items()],
+    )
+    opset = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), path)
+    return path
+
+
+ROW = numpy_helper.from_array(np.linspace(-1, 1, 5), "value")
+
+#: Graphs as others write them, with the hidden layers that they have.
+GRAPHS = {
+    "MatMul and Add": (
+        1,
+        [
+            ("MatMul", "x A", "a", {}),
+            ("Add", "row a", "b", {}),
+            ("Relu", "b", "c", {}),
+            ("MatMul", "c C", "d", {}),
+            ("Add", "d three", "u", {}),
+        ],
+    ),
+    "transB, alpha and beta": (
+        1,
+        [
+            ("Gemm", "x At row", "a", {"transB": 1, "alpha": 0.3, "beta": -2.0}),
+            ("Relu", "a", "b", {}),
+            ("Gemm", "b C", "u", {}),
+        ],
+    ),
+    "broadcast biases": (
+        2,
+        [
+            ("Gemm", "x A one", "a", {}),
+            ("Relu", "a", "b", {}),
+            ("Gemm", "b B rows", "c", {}),
+            ("Relu", "c", "d", {}),
+            ("Gemm", "d C ones", "u", {}),
+        ],
+    ),
+    "affine maps in a row, constants in nodes": (
+        1,
+        [
+            ("Constant", "", "k", {"value": ROW}),
+            ("MatMul", "x A", "a", {}),
+            ("Add", "a k", "b", {}),
+            ("Add", "b one", "c", {}),
+            ("Relu", "c", "d", {}),
+            ("MatMul", "d B", "e", {}),
+            ("Gemm", "e C three", "u", {}),
+        ],
+    ),
+    "what changes nothing": (
+        1,
+        [
+            ("Identity", "x", "a", {}),
+            ("Flatten", "a", "b", {"axis": 1}),
+            ("Gemm", "b A row", "c", {}),
+            ("Dropout", "c", "d", {}),
+            ("Relu", "d", "e", {}),
+            ("Cast", "e", "f", {"to": TensorProto.DOUBLE}),
+            ("Gemm", "f C", "u", {}),
+        ],
+    ),
+    "a ReLU first, last and twice": (
+        3,
+        [
+            ("Relu", "x", "a", {}),
+            ("Gemm", "a A row", "b", {}),
+            ("Relu", "b", "c", {}),
+            ("Relu", "c", "d", {}),
+            ("Gemm", "d C", "e", {}),
+            ("Relu", "e", "u", {}),
+        ],
+    ),
+    "branches that are added": (
+        2,
+        [
+            ("Gemm", "x A row", "a", {}),
+            ("Relu", "a", "b", {}),
+            ("MatMul", "b B", "c", {}),
+            ("Relu", "c", "d", {}),
+            ("Add", "d b", "e", {}),
+            ("Gemm", "e C three", "u", {}),
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("graph", GRAPHS)
+def test_graphs_of_others_are_read(tmp_path, graph, rng):
+    hidden, nodes = GRAPHS[graph]
+    hidden += graph == "a ReLU first, last and twice"
+    path = written(tmp_path / "u.onnx", nodes, weights(rng))
+    network = from_onnx(path)
+    x = 3 * rng.standard_normal((2, 200))
+    assert network.hidden_layers == hidden
+    assert np.abs(network(x) - run_file(path, x)).max() <= 1e-13
+
+
+def test_half_precision_becomes_single(tmp_path, rng):
+    _, nodes = GRAPHS["transB, alpha and beta"]
+    tensors = {name: a.astype(np.float16) for name, a in weights(rng).items()}
+    network = from_onnx(written(tmp_path / "u.onnx", nodes, tensors, np.float16))
+    assert network.dtype == np.float32
+    assert (network.layers[1].weight.toarray() == tensors["C"].T).all()
+
+
+#: Graphs that are no ReLU networks, with what the error says.
+REFUSED = {
+    "another operator": ([("Sigmoid", "x", "u", {})], r"Sigmoid_0' \(Sigmoid\) is none of Gemm"),
+    "another domain": ([("Gemm", "x A", "u", {"domain": "com.example"})], "is none of"),
+    "transposed batch": ([("Gemm", "x A", "u", {"transA": 1})], "must multiply rows"),
+    "weights first": ([("MatMul", "At x", "u", {})], "must multiply rows"),
+    "two factors": ([("MatMul", "x x", "u", {})], "must multiply rows"),
+    "no matrix": ([("MatMul", "x two", "u", {})], "is no matrix"),
+    "shapes": ([("MatMul", "x A", "a", {}), ("MatMul", "a A", "u", {})], "takes 2 inputs, but 5"),
+    "input": ([("MatMul", "x B", "u", {})], "takes 5 inputs, but 2"),
+    "bias": ([("Gemm", "x A two", "u", {})], "a row of 5 constants"),
+    "a column": ([("MatMul", "x A", "a", {}), ("Add", "a B", "u", {})], "a row of 5 constants"),
+    "flat batch": ([("Flatten", "x", "u", {"axis": 0})], "keep the batch"),
+    "integers": ([("Cast", "x", "u", {"to": TensorProto.INT64})], "floating-point"),
+    "not defined": ([("MatMul", "y A", "u", {})], "lacks 'y'"),
+    "cycle": ([("Add", "u x", "a", {}), ("Relu", "a", "u", {})], "lacks 'u'"),
+    "no inputs": ([("Relu", "", "u", {})], "Relu"),
+    "a constant": ([("Relu", "A", "u", {})], "must rectify a function"),
+    "no function": ([("Identity", "A", "u", {})], "no function of the input"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_other_graphs_are_refused_by_name(tmp_path, case, rng):
+    nodes, message = REFUSED[case]
+    path = written(tmp_path / "u.onnx", nodes, weights(rng))
+    with pytest.raises(ValueError, match=message) as error:
+        from_onnx(path)
+    assert str(path) in str(error.value)
+
+
+def test_numbers_that_are_not_finite_are_refused(tmp_path, rng):
+    tensors = weights(rng) | {"A": np.full((2, 5), np.nan)}
+    path = written(tmp_path / "u.onnx", [("MatMul", "x A", "u", {})], tensors)
+    with pytest.raises(ValueError, match=r"MatMul_0.*finite"):
+        from_onnx(path)
+
+
+def test_small_files_do_not_fill_the_memory(tmp_path, monkeypatch, rng):
+    monkeypatch.setattr(chain, "MAX_ENTRIES", 500)
+    doubled = [("Add", f"a{k} a{k}", f"a{k + 1}", {}) for k in range(60)]
+    nodes = [("MatMul", "x A", "a", {}), ("Relu", "a", "a0", {}), *doubled]
+    nodes += [("MatMul", "a60 C", "u", {})]
+    with pytest.raises(ValueError, match=r"Add_.*more than 500"):
+        from_onnx(written(tmp_path / "u.onnx", nodes, weights(rng)))
+    thin = {"A": np.ones((2, 1)), "B": np.ones((1, 400))}
+    nodes = [("MatMul", "x A", "a", {}), ("MatMul", "a B", "u", {})]
+    with pytest.raises(ValueError, match=r"MatMul_1.*more than 500"):
+        from_onnx(written(tmp_path / "u.onnx", nodes, thin))
+
+
+def damaged(path):
+    """Contents that are no model, and models whose weights are not what they say."""
+    data = path.read_bytes()
+    yield b""
+    yield b"\0" * 100
+    yield b"no ONNX file"
+    yield data[: len(data) // 2]
+    for change in (
+        {"dims": [1 << 40, 1 << 10]},
+        {"dims": [3]},
+        {"data_type": 999},
+        {"data_type": TensorProto.STRING},
+        {"data_location": TensorProto.EXTERNAL},
+    ):
+        model = onnx.ModelProto.FromString(data)
+        tensor = model.graph.initializer[0]
+        for name, entry in change.items():
+            if name == "dims":
+                del tensor.dims[:]
+                tensor.dims.extend(entry)
+            else:
+                setattr(tensor, name, entry)
+        yield model.SerializeToString()
+
+
+def test_damaged_files_are_refused(tmp_path, rng):
+    path = tmp_path / "u.onnx"
+    to_onnx(network_on("unit", (1, 1), "right", rng), path)
+    for contents in list(damaged(path)):
+        path.write_bytes(contents)
+        with pytest.raises(ValueError, match=r"u\.onnx"):
+            from_onnx(path)
+    with pytest.raises(FileNotFoundError):
+        from_onnx(tmp_path / "none.onnx")
+
+
+def test_active_files_are_refused_with_a_remedy(tmp_path, rng):
+    to_onnx(network_on("unit", (2, 2), "right", rng), tmp_path / "u.onnx", form="active")
+    with pytest.raises(ValueError, match='form="relu"'):
+        from_onnx(tmp_path / "u.onnx")
+
+
+def test_large_layers_are_refused_and_active_forms_are_not(tmp_path, rng):
+    network = network_on("unit", (400, 400), "right", rng)
+    path = tmp_path / "u.onnx"
+    with pytest.raises(ValueError, match=r'1,96\d MiB, .* 512 MiB .* form="active"'):
+        to_onnx(network, path)
+    assert not path.exists()
+    to_onnx(network, path, form="active")
+    x = rng.random((2, 100)) * 400
+    assert (run_file(path, x) == network(x)).all()
+    assert path.stat().st_size < 2 * network.values.nbytes
+
+
+def test_the_limit_is_on_all_layers_together(tmp_path, monkeypatch, rng):
+    network = network_on("unit", (3, 5), "crossed", rng)
+    layers = network.explicit()
+    entries = sum(m * (n + 1) for n, m in zip(layers.widths, layers.widths[1:], strict=False))
+    monkeypatch.setattr(onnx_, "DENSE_BYTES", 8 * entries)
+    to_onnx(network, tmp_path / "u.onnx")
+    monkeypatch.setattr(onnx_, "DENSE_BYTES", 8 * entries - 1)
+    for refused in (network, layers):
+        with pytest.raises(ValueError, match="dense layers"):
+            to_onnx(refused, tmp_path / "u.onnx")
+
+
+def test_large_tables_go_to_a_second_file(tmp_path, monkeypatch, rng):
+    monkeypatch.setattr(onnx_graph, "EMBEDDED_BYTES", 1000)
+    path = tmp_path / "u.onnx"
+    for outputs in [(), (3,), ()]:
+        network = network_on("rotated", (60, 50), "crossed", rng, outputs=outputs)
+        to_onnx(network, path, form="active")
+        model, table = sorted(tmp_path.iterdir(), key=lambda file: len(file.name))
+        assert model == path
+        assert table.name.startswith("u.onnx.")
+        assert model.stat().st_size < 10_000
+        x = at(network.grid, everywhere((60, 50), rng))
+        assert (run_file(path, x) == np.atleast_2d(network(x))).all()
+    monkeypatch.setattr(onnx_graph, "EMBEDDED_BYTES", 1 << 30)
+    to_onnx(network, path, form="active")
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch, rng):
+    path = tmp_path / "u.onnx"
+    network = network_on("unit", (2, 2), "right", rng)
+    to_onnx(network, path)
+    old = path.read_bytes()
+
+    def fails(_):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(onnx_graph.os, "fsync", fails)
+    with pytest.raises(OSError, match="no space left"):
+        to_onnx(network, path, form="active")
+    assert list(tmp_path.iterdir()) == [path]
+    assert path.read_bytes() == old
+
+
+def test_files_have_the_mode_that_others_would_have(tmp_path, rng):
+    to_onnx(network_on("unit", (1, 1), "right", rng), tmp_path / "u.onnx")
+    (tmp_path / "other").touch()
+    assert (tmp_path / "u.onnx").stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
+@pytest.mark.parametrize("layout", ["replicated", "blocks"])
+def test_errors_are_raised_on_every_rank(comm, shared_path, layout, rng):
+    V = fem.functionspace(rectangle(comm, "right", (6, 4)), ("P", 1))
+    network = fe_relu.network_from_function(random_function(V, rng), layout=layout)
+    with pytest.raises(ValueError, match=r'form must be "relu" or "active", not "?\'?dense'):
+        to_onnx(network, shared_path, form="dense")
+    with pytest.raises(OSError, match="missing"):
+        to_onnx(network, shared_path.parent / "missing" / "u.onnx")
+    comm.barrier()
+    assert not shared_path.exists()
+
+
+def test_what_is_no_network_is_refused(tmp_path, rng):
+    with pytest.raises(TypeError, match="ndarray is not a network"):
+        to_onnx(np.zeros(3), tmp_path / "u.onnx")
+    layers = network_on("unit", (1, 1), "right", rng).explicit()
+    with pytest.raises(ValueError, match=r'a ReLUNetwork has no form="active"'):
+        to_onnx(layers, tmp_path / "u.onnx", form="active")
+
+
+def test_a_missing_onnx_is_named_with_its_packages():
+    code = """
+import fe_relu, numpy as np
+network = fe_relu.P1Network(fe_relu.Grid((0, 0), np.eye(2), (1, 1), "right"), np.ones(4))
+for call in (lambda: fe_relu.to_onnx(network, "u"), lambda: fe_relu.from_onnx("u")):
+    try:
+        call()
+    except ImportError as error:
+        print(error)
+"""
+    said = without("onnx", code).splitlines()
+    remedy = "needs onnx: pip install onnx, or on Debian apt install python3-onnx"
+    assert said == [f"to_onnx {remedy}", f"from_onnx {remedy}"]
+
+
+def test_an_empty_batch_has_no_values(tmp_path, rng):
+    for form in FORMS:
+        to_onnx(network_on("unit", (1, 1), "right", rng), tmp_path / "u.onnx", form=form)
+        assert run_file(tmp_path / "u.onnx", np.empty((2, 0))).shape == (1, 0)
+
+
+def test_paths_may_be_text(tmp_path, rng):
+    path = os.fspath(tmp_path / "u.onnx")
+    to_onnx(network_on("unit", (1, 1), "right", rng), path)
+    assert from_onnx(path).hidden_layers == 2
+    assert session(path).get_modelmeta().custom_metadata_map["kind"] == "P1Network"
+
+
+def test_importing_fe_relu_imports_no_third_party_of_the_edge():
+    code = "import fe_relu; print({'onnx', 'torch', 'dolfinx', 'mpi4py'} & set(sys.modules))"
+    assert without("onnx", f"del sys.modules['onnx']; {code}").strip() == "set()"
+
+
+@pytest.mark.parametrize("levels", [0, 3, 10])
+def test_deep_networks_are_written_and_read(tmp_path, levels, rng):
+    for network in (fe_relu.deep.square_network(levels), fe_relu.deep.product_network(levels)):
+        to_onnx(network, tmp_path / "u.onnx")
+        x = rng.random((network.dim_in, 500))
+        assert np.abs(run_file(tmp_path / "u.onnx", x) - network(x)).max() <= 1e-12
+        assert same_layers(from_onnx(tmp_path / "u.onnx"), network)

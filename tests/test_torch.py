@@ -1,0 +1,379 @@
+# SPDX-License-Identifier: MIT
+"""Modules give the network's values and gradients, learn what they are to learn, and come back."""
+
+import copy
+import io
+import itertools
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from dolfinx import fem
+from torch import nn
+
+import fe_relu
+from cases import (
+    DIAGONALS,
+    SHAPES,
+    bound,
+    evaluated,
+    mapped,
+    points_in_cells,
+    random_function,
+    rectangle,
+    same_layers,
+)
+from fe_relu import Affine, P1Network, ReLUNetwork, from_torch, onnx_, to_torch
+from runtime import without
+from test_p1 import FLOATS, at, everywhere, network_on
+
+torch.set_num_threads(1)
+
+#: Options of `to_torch` that make the same function.
+MAKES = {
+    "relu": {},
+    "sparse relu": {"sparse": True},
+    "active": {"form": "active"},
+    "active, trainable": {"form": "active", "trainable": "output"},
+}
+
+
+def rows(x):
+    """Points (2, n) as torch takes them."""
+    return torch.from_numpy(np.ascontiguousarray(x.T))
+
+
+def run(module, x):
+    with torch.no_grad():
+        return module(rows(x)).numpy().T
+
+
+@pytest.mark.parametrize("make", MAKES)
+@pytest.mark.parametrize("diagonal", DIAGONALS)
+def test_modules_give_what_dolfinx_gives(comm, diagonal, make, rng):
+    for shape, components in [((1, 1), None), ((3, 5), None), ((6, 3), 2)]:
+        msh = mapped(rectangle(comm, diagonal, shape), np.array([[1.0, 0.5], [-0.25, 1.0]]))
+        V = fem.functionspace(msh, ("P", 1) if components is None else ("P", 1, (components,)))
+        u = random_function(V, rng)
+        for layout in ("replicated", "blocks"):
+            network = fe_relu.network_from_function(u, layout=layout)
+            points, cells = points_in_cells(msh, 50, np.random.default_rng(comm.rank))
+            values = run(to_torch(network, **MAKES[make]), points)
+            expected = evaluated(u, points, cells)
+            assert values.shape == expected.shape
+            assert np.abs(values - expected).max(initial=0) <= 1e-12 * network.size
+
+
+@pytest.mark.parametrize("make", MAKES)
+@pytest.mark.parametrize("diagonal", DIAGONALS)
+def test_modules_give_the_network_everywhere(diagonal, make, rng):
+    for shape, dtype in zip(SHAPES, FLOATS * 2, strict=True):
+        for frame, outputs in itertools.product(["unit", "far"], [(), (3,)]):
+            network = network_on(frame, shape, diagonal, rng, outputs=outputs, dtype=dtype)
+            x = at(network.grid, everywhere(shape, rng)).astype(dtype)
+            values = run(to_torch(network, **MAKES[make]), x)
+            expected = np.atleast_2d(network(x))
+            assert values.dtype == dtype
+            if "active" in make:
+                assert (values == expected).all()
+            near = np.abs(values - expected) <= bound(network.grid, x, network.values, dtype)
+            assert near.all()
+
+
+def slopes(module, x):
+    """The derivative of each output by each coordinate, shape (k, 2, n)."""
+    points = rows(x).requires_grad_()
+    outputs = module(points).sum(dim=0)
+    found = [torch.autograd.grad(output, points, retain_graph=True)[0] for output in outputs]
+    return torch.stack(found).numpy().transpose(0, 2, 1)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("diagonal", DIAGONALS)
+def test_derivatives_are_the_gradient_on_kinks_too(diagonal, dtype, rng):
+    for shape, frame in itertools.product(SHAPES, ["unit", "rotated"]):
+        network = network_on(frame, shape, diagonal, rng, outputs=(2,), dtype=dtype)
+        halves = np.indices([4 * (n + 2) + 1 for n in shape]).reshape(2, -1) / 4 - 1
+        around = rng.random((2, 300)) * (np.array(shape)[:, None] + 2) - 1
+        lattice = np.hstack([halves, around])
+        if frame != "unit":  # there the end of the ring is rounded to either side
+            beside = np.abs(lattice - np.c_[list(shape)] / 2) < np.c_[list(shape)] / 2 + 0.999
+            lattice = lattice[:, beside.all(axis=0)]
+        x = at(network.grid, lattice).astype(dtype)
+        expected = network.gradient(x)
+        for make in ("active", "active, trainable"):
+            error = np.abs(slopes(to_torch(network, **MAKES[make]), x) - expected)
+            assert error.max() <= 8 * np.finfo(dtype).eps * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("diagonal", DIAGONALS)
+def test_beyond_the_ring_there_is_no_slope(diagonal, rng):
+    network = network_on("unit", (3, 5), diagonal, rng, outputs=(2,))
+    lattice = np.indices((33, 37)).reshape(2, -1) / 2 - 6
+    beyond = (lattice < -1).any(axis=0) | (lattice > np.array([[4], [6]])).any(axis=0)
+    found = slopes(to_torch(network, form="active"), at(network.grid, lattice[:, beyond]))
+    assert (found == 0).all()
+
+
+def test_points_that_are_not_finite_give_nan(rng):
+    module = to_torch(network_on("unit", (3, 5), "crossed", rng), form="active")
+    x = np.array([[np.nan, 1, np.inf, 1], [1, np.nan, 1, 1]])
+    assert np.isnan(run(module, x)).tolist() == [[True, True, True, False]]
+
+
+@pytest.mark.parametrize("make", MAKES)
+def test_modules_change_their_type(make, rng):
+    network = network_on("rotated", (3, 5), "left_right", rng)
+    single = P1Network(network.grid, network.values.astype(np.float32))
+    x = at(network.grid, everywhere((3, 5), rng)).astype(np.float32)
+    module = to_torch(network, **MAKES[make]).float()
+    values = run(module, x)
+    assert values.dtype == np.float32
+    assert (np.abs(values - single(x)) <= bound(network.grid, x, single.values, np.float32)).all()
+    x = x.astype(np.float64)
+    error = np.abs(run(module.double(), x) - single(x))
+    assert (error <= bound(network.grid, x, single.values, np.float32)).all()
+    if "active" in make:
+        with pytest.raises(TypeError, match="float32 or float64"):
+            module.half()(torch.zeros(1, 2).half())
+
+
+def test_points_decide_the_precision_of_active_neurons(rng):
+    network = network_on("rotated", (3, 5), "right", rng, dtype=np.float32)
+    x = at(network.grid, everywhere((3, 5), rng))
+    values = run(to_torch(network, form="active"), x)
+    assert values.dtype == np.float64
+    assert (values == network(x)).all()
+
+
+@pytest.mark.parametrize("make", MAKES)
+def test_states_copies_and_pickles_are_the_same_module(make, rng):
+    network, other = (network_on("unit", (3, 5), "crossed", rng, outputs=(2,)) for _ in range(2))
+    module, target = to_torch(network, **MAKES[make]), to_torch(other, **MAKES[make])
+    x = at(network.grid, everywhere((3, 5), rng))
+    expected = run(module, x)
+    file = io.BytesIO()
+    torch.save(module.state_dict(), file)
+    file.seek(0)
+    assert (run(target, x) != expected).any()
+    target.load_state_dict(torch.load(file, weights_only=True))
+    for again in (target, copy.deepcopy(module), pickle.loads(pickle.dumps(module))):
+        assert (run(again, x) == expected).all()
+    deep = copy.deepcopy(target)
+    deep.load_state_dict(to_torch(other, **MAKES[make]).state_dict())
+    assert (run(deep, x) == run(to_torch(other, **MAKES[make]), x)).all()
+    assert (run(target, x) == expected).all()
+
+
+#: Options, and which of the parameters in order ask for gradients.
+TRAINABLE = [
+    ({}, [False] * 6),
+    ({"trainable": "output"}, [False] * 4 + [True] * 2),
+    ({"trainable": "all"}, [True] * 6),
+    ({"trainable": "output", "sparse": True}, [False] * 4 + [True] * 2),
+    ({"trainable": "all", "sparse": True}, [True] * 6),
+    ({"form": "active"}, []),
+    ({"form": "active", "trainable": "output"}, [True]),
+]
+
+
+@pytest.mark.parametrize(("options", "expected"), TRAINABLE)
+def test_parameters_of_choice_are_trainable(options, expected, rng):
+    module = to_torch(network_on("unit", (2, 2), "right", rng), **options)
+    assert [p.requires_grad for p in module.parameters()] == expected
+
+
+@pytest.mark.parametrize("diagonal", DIAGONALS)
+def test_derivatives_by_nodal_values_are_the_hats(diagonal, rng):
+    network = network_on("sheared", (3, 5), diagonal, rng)
+    x = at(network.grid, everywhere((3, 5), rng))[:, ::7]
+    lines, hats, _ = network.explicit().layers
+    activations = ReLUNetwork((lines, hats))(x).clip(0).T
+    module = to_torch(network, form="active", trainable="output")
+    found = [
+        torch.autograd.grad(value, module.values, retain_graph=True)[0].numpy()
+        for value in module(rows(x))
+    ]
+    assert np.abs(np.array(found) - activations).max() <= 1e-12
+
+
+def test_sparse_layers_learn_as_dense_ones_do(rng):
+    network = network_on("rotated", (3, 2), "left_right", rng, outputs=(2,))
+    x = rows(at(network.grid, rng.random((2, 50)) * 3)).requires_grad_()
+    dense = to_torch(network, trainable="all")
+    sparse = to_torch(network, trainable="all", sparse=True)
+    of_points = [torch.autograd.grad(m(x).square().sum(), x)[0] for m in (dense, sparse)]
+    assert torch.allclose(*of_points, rtol=1e-10)
+    for module in (dense, sparse):
+        module(x).square().sum().backward()
+    for one, other in zip(dense[::2], sparse[::2], strict=True):
+        rows_, columns = other.indices
+        assert torch.allclose(one.weight.grad[rows_, columns], other.weight.grad, rtol=1e-10)
+        assert torch.allclose(one.bias.grad, other.bias.grad, rtol=1e-10)
+
+
+@pytest.mark.parametrize("make", [name for name in MAKES if name != "active"])
+def test_what_was_trained_comes_back(make, rng):
+    network = network_on("unit", (3, 3), "crossed", rng)
+    options = {"trainable": "output"} | MAKES[make]
+    module = to_torch(network, **options)
+    x = rng.random((2, 400)) * 3
+    goal = torch.from_numpy(np.sin(x[0]) * x[1])[:, None]
+    optimizer = torch.optim.Adam((p for p in module.parameters() if p.requires_grad), 0.05)
+    losses = []
+    for _ in range(60):
+        optimizer.zero_grad()
+        loss = (module(rows(x)) - goal).square().mean()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.1 * losses[0]
+    trained = from_torch(module)
+    assert isinstance(trained, P1Network if "active" in make else ReLUNetwork)
+    y = at(network.grid, everywhere((3, 3), rng))
+    near = np.abs(trained(y) - run(module, y)[0]) <= bound(network.grid, y, 3)
+    assert near.all()
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_networks_come_back_bit_for_bit(dtype, rng):
+    for diagonal, outputs in itertools.product(DIAGONALS, [(), (1,), (2,)]):
+        network = network_on("flat", (3, 5), diagonal, rng, outputs=outputs, dtype=dtype)
+        for options in ({}, {"sparse": True}, {"trainable": "all"}):
+            back = from_torch(to_torch(network, **options))
+            assert same_layers(back, network.explicit())
+        for trainable in (False, "output"):
+            back = from_torch(to_torch(network, form="active", trainable=trainable))
+            assert back.grid == network.grid
+            assert back.values.shape == network.values.shape
+            assert back.values.tobytes() == network.values.tobytes()
+
+
+#: Modules from two inputs, with the number of hidden layers.
+MODULES = {
+    "one layer": (0, lambda: nn.Linear(2, 3)),
+    "no bias": (1, lambda: nn.Sequential(nn.Linear(2, 5, bias=False), nn.ReLU(), nn.Linear(5, 3))),
+    "nested": (
+        2,
+        lambda: nn.Sequential(
+            nn.Sequential(nn.Flatten(), nn.Linear(2, 5), nn.ReLU()),
+            nn.Sequential(nn.Identity(), nn.Sequential(nn.Linear(5, 4), nn.ReLU())),
+            nn.Dropout(),
+            nn.Linear(4, 3),
+        ),
+    ),
+    "affine maps in a row": (0, lambda: nn.Sequential(nn.Linear(2, 5), nn.Linear(5, 3))),
+    "a ReLU at the end": (2, lambda: nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.ReLU())),
+}
+
+
+@pytest.mark.parametrize("case", MODULES)
+def test_other_modules_are_read(case, rng):
+    torch.manual_seed(1)
+    hidden, make = MODULES[case]
+    module = make().double().eval()
+    x = rng.standard_normal((2, 100))
+    network = from_torch(module)
+    assert network.hidden_layers == hidden
+    assert np.abs(network(x) - run(module, x)).max() <= 1e-14
+
+
+def test_half_precision_becomes_single():
+    module = nn.Linear(2, 3).to(torch.bfloat16)
+    network = from_torch(module)
+    assert network.dtype == np.float32
+    assert (network.layers[0].bias == module.bias.detach().float().numpy()).all()
+
+
+class Twice(nn.Sequential):
+    """No sequence, although it derives from one."""
+
+    def forward(self, x):
+        return super().forward(x) * 2
+
+
+NAN = nn.Linear(2, 2)
+nn.init.constant_(NAN.weight, np.nan)
+
+REFUSED = {
+    "Sigmoid": (nn.Sequential(nn.Linear(2, 2), nn.Sigmoid()), r"layer '1' \(Sigmoid\) is no"),
+    "nested": (nn.Sequential(nn.Sequential(nn.Tanh())), r"layer '0.0' \(Tanh\)"),
+    "derived": (Twice(nn.Linear(2, 2)), r"layer 'module' \(Twice\)"),
+    "shapes": (
+        nn.Sequential(nn.Linear(2, 3), nn.Linear(2, 3)),
+        "layer '1'.* takes 2 inputs, but 3",
+    ),
+    "NaN": (nn.Sequential(NAN), r"layer '0' \(Linear\).*finite"),
+    "no weights": (nn.Sequential(nn.ReLU(), nn.Linear(2, 2)), "before any weights"),
+    "nothing": (nn.Sequential(), "before any weights"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_is_no_relu_network_is_refused_by_name(case):
+    module, message = REFUSED[case]
+    with pytest.raises(ValueError, match=message):
+        from_torch(module)
+
+
+def test_what_is_no_module_is_refused():
+    with pytest.raises(TypeError, match="takes a torch module, not int"):
+        from_torch(3)
+
+
+OPTIONS = {
+    "form": ({"form": "dense"}, 'form must be "relu" or "active"'),
+    "trainable": ({"trainable": True}, "trainable must be False"),
+    "lines": ({"form": "active", "trainable": "all"}, "lines of its mesh"),
+    "sparse": ({"form": "active", "sparse": True}, "leave sparse out"),
+}
+
+
+@pytest.mark.parametrize("case", OPTIONS)
+def test_bad_options_are_refused_on_every_rank(comm, case, rng):
+    options, message = OPTIONS[case]
+    V = fem.functionspace(rectangle(comm), ("P", 1))
+    network = fe_relu.network_from_function(random_function(V, rng), layout="blocks")
+    with pytest.raises(ValueError, match=message):
+        to_torch(network, **options)
+
+
+def test_large_dense_layers_are_refused_and_sparse_ones_are_not(monkeypatch, rng):
+    network = network_on("unit", (40, 40), "right", rng)
+    monkeypatch.setattr(onnx_, "DENSE_BYTES", 1 << 20)
+    with pytest.raises(ValueError, match=r'sparse=True or form="active"'):
+        to_torch(network)
+    x = rng.random((2, 100)) * 40
+    for make in ("sparse relu", "active"):
+        assert run(to_torch(network, **MAKES[make]), x)[0] == pytest.approx(network(x), abs=1e-11)
+
+
+def test_no_random_numbers_are_drawn(rng):
+    state = torch.get_rng_state()
+    to_torch(network_on("unit", (3, 5), "right", rng), trainable="all")
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_networks_of_layers_become_modules(rng):
+    layers = (Affine(rng.standard_normal((4, 3)), np.ones(4)), Affine(np.ones((2, 4)), np.ones(2)))
+    network = ReLUNetwork(layers)
+    x = rng.standard_normal((3, 20))
+    for options in ({}, {"sparse": True}):
+        assert run(to_torch(network, **options), x) == pytest.approx(network(x), rel=1e-12)
+    with pytest.raises(ValueError, match=r'a ReLUNetwork has no form="active"'):
+        to_torch(network, form="active")
+
+
+def test_a_missing_torch_is_named_with_its_packages():
+    code = """
+import fe_relu, numpy as np
+network = fe_relu.P1Network(fe_relu.Grid((0, 0), np.eye(2), (1, 1), "right"), np.ones(4))
+for call in (lambda: fe_relu.to_torch(network), lambda: fe_relu.from_torch(network)):
+    try:
+        call()
+    except ImportError as error:
+        print(error)
+"""
+    remedy = "needs torch: pip install torch, or on Debian apt install python3-torch"
+    assert without("torch", code).splitlines() == [f"to_torch {remedy}", f"from_torch {remedy}"]
