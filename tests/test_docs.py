@@ -16,15 +16,10 @@ PAGES = [
     "docs/api.md",
     "docs/deep.md",
     "docs/export.md",
+    "docs/files.md",
     "docs/parallel.md",
 ]
 
-#: Pages whose examples are one script each.
-PAGES = ["README.md", "docs/api.md", "docs/deep.md", "docs/files.md", "docs/parallel.md"]
-
-
-@pytest.mark.parametrize("page", PAGES)
-def test_examples_run(comm, page, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("page", PAGES)
 def test_examples_run(comm, page, monkeypatch, tmp_path):

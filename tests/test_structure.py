@@ -15,11 +15,11 @@ PACKAGE = Path(fe_relu.__file__).parent
 ORDER = [
     "points", "network", "bubbles", "schemes", "polynomials", "deep",
     "grid", "hats", "blocks", "compiled", "kernels", "ownership",
-    "threads", "tables", "parallel", "exchange", "redistribute", "routing", "p1", "optional",
+    "threads", "tables", "parallel", "exchange", "redistribute", "routing", "p1", "surplus",
+    "seminorm", "nesting", "levelsum", "surrogate", "ranking", "optional",
     "active", "chain", "onnx_graph", "onnx_", "onnx_reader", "torch_modules", "torch_", "overlay",
     "certificate", "compat", "spaces", "mesh_cells", "lattices", "neurons", "hat_lattices",
-    "recognise", "meshes", "nodal", "convert", "transfer", "surplus", "nesting", "seminorm",
-    "ranking", "levelsum", "surrogate", "hierarchy", "safetensors", "stored", "kinds", "replacing",
+    "recognise", "meshes", "nodal", "convert", "hierarchy", "transfer", "safetensors", "stored", "kinds", "replacing",
     "files", "npz", "checkpoint", "network_files", "summary", "picture", "point_files",
     "value_files", "streaming", "commands", "launched", "cli", "__main__", "__init__",
 ]  # fmt: skip
