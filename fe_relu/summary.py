@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from fe_relu.deep import DeepNetwork
 from fe_relu.grid import Grid
 from fe_relu.hats import DIRECTIONS, Hats, lines_in_use
 from fe_relu.hierarchy import HierarchicalNetwork
@@ -104,11 +105,16 @@ def _relu(network: ReLUNetwork) -> tuple[str, list[Row], None]:
     return kind, _grid_rows(None if p1 is None else p1.grid), None
 
 
+def _deep(network: DeepNetwork) -> tuple[str, list[Row], None]:
+    return "deep ReLU network", [("error", f"at most {network.error_bound:.6g}")], None
+
+
 #: What to say of each kind.
 DESCRIPTIONS: dict[type, Callable[[Any], tuple[str, list[Row], int | None]]] = {
     P1Network: _p1,
     HierarchicalNetwork: _hierarchical,
     Surrogate: _surrogate,
+    DeepNetwork: _deep,
     ReLUNetwork: _relu,
 }
 
@@ -138,6 +144,8 @@ def _grid_rows(grid: Grid | None) -> list[Row]:
 
 
 def _recognised(network: ReLUNetwork) -> P1Network | None:
+    if (network.dim_in, network.hidden_layers) != (2, 2):
+        return None
     try:
         return p1_from_relu(network)
     except NotP1Error:
