@@ -59,17 +59,18 @@ def network_from_checkpoint(
 def _reader() -> tuple[Any, MPI.Comm]:
     """The package that reads checkpoints, and the communicator of this process alone."""
     try:
-        from dolfinx import mesh
+        from mpi4py import MPI
+
+        import dolfinx  # noqa: F401
     except ModuleNotFoundError as missing:
         raise ImportError(
             "reading a checkpoint needs dolfinx: conda install -c conda-forge fenics-dolfinx, "
             "or on Debian apt install python3-dolfinx"
         ) from missing
-    alone = mesh.MPI.COMM_SELF
     with contextlib.suppress(ModuleNotFoundError):
-        return importlib.import_module("io4dolfinx"), alone
+        return importlib.import_module("io4dolfinx"), MPI.COMM_SELF
     with needed("adios4dolfinx", "reading a checkpoint"):
-        return importlib.import_module("adios4dolfinx"), alone
+        return importlib.import_module("adios4dolfinx"), MPI.COMM_SELF
 
 
 def _engine(path: str) -> dict[str, str]:

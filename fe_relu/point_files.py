@@ -16,8 +16,8 @@ from typing import NamedTuple, NoReturn
 import numpy as np
 import numpy.typing as npt
 
-#: Bytes read at once.
-BLOCK_BYTES = 1 << 22
+#: Bytes read at once; lines of text take 20 times as much while they become numbers.
+BLOCK_BYTES = 1 << 20
 
 #: Bytes of the longest line of text; more is no table.
 MAX_LINE = 1 << 16

@@ -19,7 +19,8 @@ ORDER = [
     "seminorm", "nesting", "levelsum", "surrogate", "ranking", "optional",
     "active", "chain", "onnx_graph", "onnx_", "onnx_reader", "torch_modules", "torch_", "overlay",
     "certificate", "compat", "spaces", "mesh_cells", "lattices", "neurons", "hat_lattices",
-    "recognise", "meshes", "nodal", "convert", "hierarchy", "transfer", "safetensors", "stored", "kinds", "replacing",
+    "recognise", "meshes", "nodal", "convert", "hierarchy", "transfer",
+    "safetensors", "stored", "kinds", "replacing",
     "files", "npz", "checkpoint", "network_files", "summary", "picture", "point_files",
     "value_files", "streaming", "commands", "launched", "cli", "__main__", "__init__",
 ]  # fmt: skip
@@ -28,7 +29,7 @@ ORDER = [
 PLACES = {
     "numba": {"compiled"},
     "matplotlib": {"picture"},
-    "mpi4py": {"exchange", "launched", "parallel"},
+    "mpi4py": {"checkpoint", "exchange", "launched", "parallel"},
     "onnx": {"onnx_", "onnx_graph", "onnx_reader"},
     "torch": {"torch_", "torch_modules"},
     "tqdm": {"streaming"},
