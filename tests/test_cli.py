@@ -289,6 +289,11 @@ def test_active_form_runs_in_onnxruntime(capsys):
     assert np.abs(values[:, 0] - network(points.T)).max() <= 1e-12
 
 
+#: dolfinx 0.11 warns of what adios4dolfinx asks it.
+checkpoints = pytest.mark.filterwarnings("ignore:(cmap|dofmap) is deprecated:DeprecationWarning")
+
+
+@checkpoints
 @pytest.mark.parametrize("components", [(), (2,)])
 def test_checkpoint_of_dolfinx(capsys, components, rng):
     adios4dolfinx = pytest.importorskip(
@@ -319,6 +324,7 @@ def test_checkpoint_of_dolfinx(capsys, components, rng):
         assert words in refused(capsys, "convert", "u.bp", "v.npz", *options)
 
 
+@checkpoints
 def test_checkpoint_of_another_element(capsys):
     adios4dolfinx = pytest.importorskip(
         "adios4dolfinx", reason="adios4dolfinx, which writes checkpoints, is not installed"
@@ -623,3 +629,26 @@ def test_ranks_share_the_points():
     ended = typed("info", "u.safetensors", start=mpirun)
     assert ended.returncode == 0
     assert ended.stdout.count("kind") == 1
+
+
+ALONE = """
+import sys
+from fe_relu import cli, commands
+
+def evaluate(given, comm):
+    if comm.rank == 1:
+        raise ValueError("what no other rank knows of")
+    comm.barrier()
+
+commands.evaluate = evaluate
+sys.exit(cli.main(["eval", "u.safetensors", "points.npy", "-o", "values.npy"]))
+"""
+
+
+@pytest.mark.skipif(MPI.COMM_WORLD.size > 1, reason="mpirun is not started by a rank")
+def test_a_rank_that_fails_alone_ends_all():
+    mpirun = ("mpirun", "-n", "2", "--oversubscribe", sys.executable, "-c")
+    ended = typed(ALONE, start=mpirun)
+    assert ended.returncode == 2
+    assert ended.stderr.count("fe-relu: error: what no other rank knows of\n") == 1
+    assert "Traceback" not in ended.stderr
