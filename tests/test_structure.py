@@ -2,6 +2,7 @@
 """Modules import in one direction, and third parties stay where they belong."""
 
 import ast
+import importlib
 import sys
 from pathlib import Path
 
@@ -65,3 +66,14 @@ def test_third_parties_stay_in_their_place(module):
     others = {name.split(".")[0] for name in imported(module)}
     others -= {"fe_relu", "numpy", "scipy", "__future__"} | set(sys.stdlib_module_names)
     assert others <= {name for name, places in PLACES.items() if module in places}
+
+
+def test_public_names_come_from_their_modules():
+    assert sorted(fe_relu.PLACES) == sorted(fe_relu.__all__)
+    assert {*fe_relu.__all__, "__version__"} <= set(dir(fe_relu))
+    for name, module in fe_relu.PLACES.items():
+        made = getattr(importlib.import_module(f"fe_relu.{module}"), name)
+        assert getattr(fe_relu, name) is made
+        assert made.__module__ == f"fe_relu.{module}"
+    with pytest.raises(AttributeError, match="module 'fe_relu' has no attribute 'nothing'"):
+        fe_relu.nothing  # noqa: B018
