@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from fe_relu.files import FileFormatError, load, save
     from fe_relu.grid import Grid
     from fe_relu.hierarchy import HierarchicalNetwork, hierarchical_from_function
-    from fe_relu.meshes import NotStructuredError, grid_from_mesh
+    from fe_relu.mesh_cells import NotStructuredError
+    from fe_relu.meshes import grid_from_mesh
     from fe_relu.network import Affine, ReLUNetwork, concatenate
     from fe_relu.neurons import NotP1Error
     from fe_relu.onnx_ import to_onnx
@@ -60,7 +61,7 @@ PLACES = {
     "Grid": "grid",
     "HierarchicalNetwork": "hierarchy",
     "NotP1Error": "neurons",
-    "NotStructuredError": "meshes",
+    "NotStructuredError": "mesh_cells",
     "P1Network": "p1",
     "ReLUNetwork": "network",
     "UnsupportedFunctionError": "spaces",

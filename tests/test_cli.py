@@ -2,6 +2,7 @@
 """The command line as a user types it: what it prints, writes, refuses, and leaves behind."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -212,6 +213,29 @@ def test_without_optional_packages():
         assert (ended.returncode, ended.stdout) == (2, "")
         assert "pip install" in ended.stderr or "conda install" in ended.stderr
         assert ended.stderr.endswith(f"apt install {package}\n")
+
+
+def console_blocks():
+    """The commands on the page of the command line, each with what the page says it prints."""
+    page = (TESTS.parent / "docs" / "cli.md").read_text()
+    for block in re.findall(r"```console\n(.*?)```", page, re.DOTALL):
+        for part in block.split("$ ")[1:]:
+            line, _, output = part.partition("\n")
+            yield line, output
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of onnx and matplotlib
+def test_page_shows_what_commands_print(capsys):
+    page = (TESTS.parent / "docs" / "cli.md").read_text()
+    exec(re.search(r"```python\n(.*?)```", page, re.DOTALL).group(1), {})
+    for line, output in console_blocks():
+        program, *words = line.split()
+        if program == "cat":
+            assert Path(words[0]).read_text() == output
+        else:
+            assert program == "fe-relu"
+            _, out, err = called(capsys, *words)
+            assert out + err == output, line
 
 
 # info
