@@ -17,7 +17,7 @@ from dolfinx import fem
 
 import fe_relu
 from cases import DIAGONALS, evaluated, points_in_cells, random_function, rectangle
-from fe_relu import cli, point_files
+from fe_relu import cli, npz, point_files
 from fe_relu.hierarchy import hierarchical_from_network
 from fe_relu.summary import explicit_size
 
@@ -303,6 +303,47 @@ def test_npz_is_the_safetensors_file_and_back(capsys, dtype):
         assert arrays["values"].tobytes() == network.values.tobytes()
     assert called(capsys, "convert", "u.npz", "again.safetensors") == (0, "", "")
     assert Path("again.safetensors").read_bytes() == Path("u.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("layers", [False, True])
+def test_damaged_npz_files_are_refused_or_valid(layers):
+    network = saved(shape=(3, 2))
+    npz.save_npz(network.explicit() if layers else network, "u.npz", names=["T"])
+    content = Path("u.npz").read_bytes()
+    rng = np.random.default_rng(7)
+    refusals = []
+    for _ in range(500):
+        damaged = bytearray(content)
+        for _ in range(rng.integers(1, 4)):
+            damaged[rng.integers(len(damaged))] = rng.integers(256)
+        Path("damaged.npz").write_bytes(damaged[: rng.choice([len(damaged), rng.integers(2000)])])
+        try:
+            npz.load_npz("damaged.npz")
+        except fe_relu.FileFormatError as error:
+            refusals.append(str(error))
+    assert len(refusals) > 250
+    assert all(told.startswith("damaged.npz: ") for told in refusals)
+
+
+NO_NETWORKS = {
+    "an array": (lambda: np.zeros(3).dump("u.npz"), "no npz file of numbers"),
+    "pickles": (lambda: np.savez("u.npz", values=np.array([None])), "allow_pickle=False"),
+    "no metadata": (
+        lambda: np.savez("u.npz", values=np.zeros(3)),
+        "__metadata__ is not valid JSON",
+    ),
+    "text": (lambda: np.savez("u.npz", __metadata__=np.array("{}"), a=np.array("b")), "<U1"),
+    "nothing known": (lambda: np.savez("u.npz", __metadata__=np.array("{}")), "the format None"),
+}
+
+
+@pytest.mark.parametrize("case", NO_NETWORKS)
+def test_npz_files_of_others_are_refused(capsys, case):
+    write, words = NO_NETWORKS[case]
+    write()
+    told = refused(capsys, "info", "u.npz")
+    assert told.startswith("u.npz: ")
+    assert words in told
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of protobuf, which onnx imports
