@@ -21,16 +21,20 @@ ORDER = [
     "transfer", "safetensors", "stored", "kinds", "replacing", "files", "vnnlib", "neurons",
     "hat_lattices", "recognise", "seminorm", "ranking", "hierarchical", "hierarchy", "optional",
     "active", "active_p2", "pieces", "chain", "onnx_graph", "onnx_", "onnx_reader",
-    "torch_modules", "torch_", "__init__",
+    "torch_modules", "torch_", "npz", "checkpoint", "network_files", "summary", "picture",
+    "point_files", "value_files", "streaming", "commands", "launched", "cli", "__init__",
+    "__main__",
 ]  # fmt: skip
 
 #: The only modules that may import a third party, besides NumPy and SciPy.
 PLACES = {
     "numba": {"compiled"},
-    "mpi4py": {"exchange", "parallel"},
+    "matplotlib": {"picture"},
+    "mpi4py": {"checkpoint", "exchange", "launched", "parallel"},
     "onnx": {"onnx_", "onnx_graph", "onnx_reader"},
     "torch": {"torch_", "torch_modules"},
-    "dolfinx": {"compat", "convert", "spaces", "transfer"},
+    "tqdm": {"streaming"},
+    "dolfinx": {"checkpoint", "compat", "convert", "spaces", "transfer"},
 }
 
 
