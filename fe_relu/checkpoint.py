@@ -53,7 +53,9 @@ def network_from_checkpoint(
     V = fem.functionspace(mesh, ("Lagrange", 1) if blocks == 1 else ("Lagrange", 1, (blocks,)))
     u = fem.Function(V, dtype=dtype)
     reader.read_function(path, u, time=time, name=name, **engine)
-    return network_from_function(u)
+    network = network_from_function(u)
+    assert isinstance(network, P1Network)
+    return network
 
 
 def _reader() -> tuple[Any, MPI.Comm]:

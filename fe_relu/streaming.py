@@ -19,8 +19,8 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from fe_relu.fields import Outside
 from fe_relu.network_files import Named, checked_suffix
-from fe_relu.p1 import Outside
 from fe_relu.parallel import together
 from fe_relu.point_files import Block, NpyPoints, TextPoints, points_in
 from fe_relu.replacing import replacing, require_replaceable

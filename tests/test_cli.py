@@ -106,22 +106,6 @@ def test_help_of_every_command_shows_an_example(capsys):
         assert f"example:\n  fe-relu {command} " in capsys.readouterr().out
 
 
-HELP = """
-import sys
-from fe_relu.cli import main
-try:
-    main(["--help"])
-finally:
-    print(sorted({"numpy", "scipy", "numba"} & sys.modules.keys()))
-"""
-
-
-def test_help_waits_for_no_large_package():
-    ended = typed(start=(sys.executable, "-c", HELP))
-    assert (ended.returncode, ended.stderr) == (0, "")
-    assert ended.stdout.endswith("\n[]\n")
-
-
 def test_version(capsys):
     with pytest.raises(SystemExit) as ended:
         cli.main(["--version"])
