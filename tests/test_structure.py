@@ -21,9 +21,9 @@ ORDER = [
     "active", "chain", "onnx_graph", "onnx_", "onnx_reader", "torch_modules", "torch_", "overlay",
     "certificate", "compat", "spaces", "mesh_cells", "lattices", "neurons", "hat_lattices",
     "recognise", "meshes", "nodal", "convert", "hierarchy", "transfer", "safetensors", "stored",
-    "kinds", "replacing", "files", "npz", "checkpoint", "network_files", "summary", "picture", "npy_points",
-    "text_points", "value_files", "streaming", "commands", "launched", "arguments", "cli",
-    "__main__", "__init__",
+    "kinds", "replacing", "files", "npz", "checkpoint", "network_files", "summary", "picture",
+    "npy_points", "text_points", "value_files", "streaming", "commands", "launched", "arguments",
+    "cli", "__main__", "__init__",
 ]  # fmt: skip
 
 #: The only modules that may import a third party, besides NumPy and SciPy.
