@@ -21,9 +21,10 @@ import numpy.typing as npt
 
 from fe_relu.fields import Outside
 from fe_relu.network_files import Named, checked_suffix
+from fe_relu.npy_points import Block, NpyPoints
 from fe_relu.parallel import together
-from fe_relu.point_files import Block, NpyPoints, TextPoints, points_in
 from fe_relu.replacing import replacing, require_replaceable
+from fe_relu.text_points import TextPoints
 from fe_relu.value_files import FORMATS, Values
 
 if TYPE_CHECKING:
@@ -75,6 +76,21 @@ def evaluate_file(
         start = form.start(Values(total, named.network.dim_out, dtype, labels))
         _join(part, start, target, comm)
     return total
+
+
+def points_in(path: str, dim: int) -> Points:
+    """The points in a file: npy by its suffix, else text.
+
+    Args:
+        path: The file.
+        dim: Coordinates that count; there may be a third column, which is ignored.
+
+    Raises:
+        ValueError: It holds no points, or not of that many coordinates.
+        OSError: It cannot be opened.
+    """
+    kind = NpyPoints if path.lower().endswith(".npy") else TextPoints
+    return kind.of(path, {dim, max(dim, 3)})
 
 
 def _join(part: IO[bytes], start: bytes, target: str, comm: MPI.Comm | None) -> None:

@@ -17,7 +17,7 @@ from dolfinx import fem
 
 import fe_relu
 from cases import DIAGONALS, evaluated, points_in_cells, random_function, rectangle
-from fe_relu import cli, npz, point_files
+from fe_relu import cli, npy_points, npz, streaming, text_points
 from fe_relu.hierarchy import hierarchical_from_network
 from fe_relu.summary import explicit_size
 
@@ -410,7 +410,8 @@ def test_checkpoint_of_another_element(capsys):
 @pytest.mark.parametrize("columns", [2, 3])
 @pytest.mark.parametrize("given", ["<f8", ">f8", "<f4", "<i4", ",", " ", "\t", ", ", "titled"])
 def test_values_are_those_of_the_network(capsys, monkeypatch, given, columns, out):
-    monkeypatch.setattr(point_files, "BLOCK_BYTES", 1000)
+    monkeypatch.setattr(npy_points, "BLOCK_BYTES", 1000)
+    monkeypatch.setattr(text_points, "BLOCK_BYTES", 1000)
     network = saved(components=(2,) if columns == 3 else (), names=["T", "p"][: columns - 1])
     points = random_points(500, columns)
     if given[-1].isdigit():
@@ -457,9 +458,9 @@ TEXTS = {
 @pytest.mark.parametrize("text", TEXTS)
 @pytest.mark.parametrize("block", [1, 4, 1000])
 def test_tables_in_all_their_forms_and_shares(monkeypatch, text, ranks, block):
-    monkeypatch.setattr(point_files, "BLOCK_BYTES", block)
+    monkeypatch.setattr(text_points, "BLOCK_BYTES", block)
     Path("points.txt").write_bytes(TEXTS[text].encode())
-    points = point_files.points_in("points.txt", 2)
+    points = streaming.points_in("points.txt", 2)
     parts = [b.points for rank in range(ranks) for b in points.blocks(rank, ranks)]
     assert np.concatenate(parts).tolist() == [[1, 2], [3, 4]]
 
@@ -506,7 +507,7 @@ BAD_TEXTS = {
 @pytest.mark.parametrize("text", BAD_TEXTS, ids=range(len(BAD_TEXTS)))
 @pytest.mark.parametrize("block", [1, 1 << 22])
 def test_bad_tables_are_named_by_line(capsys, monkeypatch, text, block):
-    monkeypatch.setattr(point_files, "BLOCK_BYTES", block)
+    monkeypatch.setattr(text_points, "BLOCK_BYTES", block)
     saved()
     Path("points.csv").write_text(text)
     told = refused(capsys, "eval", "u.safetensors", "points.csv", "-o", "values.csv")
@@ -514,7 +515,7 @@ def test_bad_tables_are_named_by_line(capsys, monkeypatch, text, block):
 
 
 def test_a_file_without_lines_is_not_read_as_a_whole(capsys, monkeypatch):
-    monkeypatch.setattr(point_files, "BLOCK_BYTES", 100)
+    monkeypatch.setattr(text_points, "BLOCK_BYTES", 100)
     saved()
     Path("points.csv").write_text("1,2\n" + "0" * 70000)
     told = refused(capsys, "eval", "u.safetensors", "points.csv", "-o", "values.csv")

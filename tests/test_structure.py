@@ -22,8 +22,8 @@ ORDER = [
     "hat_lattices", "recognise", "seminorm", "ranking", "hierarchical", "hierarchy", "optional",
     "active", "active_p2", "pieces", "chain", "onnx_graph", "onnx_", "onnx_reader",
     "torch_modules", "torch_", "npz", "checkpoint", "network_files", "summary", "picture",
-    "point_files", "value_files", "streaming", "commands", "launched", "cli", "__init__",
-    "__main__",
+    "value_files", "npy_points", "text_points", "streaming", "commands", "launched",
+    "arguments", "cli", "__init__", "__main__",
 ]  # fmt: skip
 
 #: The only modules that may import a third party, besides NumPy and SciPy.
