@@ -3,6 +3,6 @@
 
 import sys
 
-from fe_relu.cli import main
+from fe_relu.cli.main import main
 
 sys.exit(main())

@@ -17,9 +17,10 @@ from dolfinx import fem
 
 import fe_relu
 from cases import DIAGONALS, evaluated, points_in_cells, random_function, rectangle
-from fe_relu import cli, npy_points, npz, streaming, text_points
+from fe_relu.cli import main as cli
+from fe_relu.cli import npy_points, npz, streaming, text_points
+from fe_relu.cli.summary import explicit_size
 from fe_relu.hierarchy import hierarchical_from_network
-from fe_relu.summary import explicit_size
 
 TESTS = Path(__file__).parent
 FE_RELU = (sys.executable, "-m", "fe_relu")
@@ -169,7 +170,7 @@ import sys
 sys.path.insert(0, {tests!r})
 import bare
 sys.meta_path.insert(0, bare.Blocked())
-from fe_relu.cli import main
+from fe_relu.cli.main import main
 sys.exit(main())
 """
 
@@ -699,7 +700,8 @@ def test_ranks_share_the_points():
 
 ALONE = """
 import sys
-from fe_relu import cli, commands
+from fe_relu.cli import commands
+from fe_relu.cli import main as cli
 
 def evaluate(given, comm):
     if comm.rank == 1:

@@ -536,5 +536,6 @@ def test_exact_bounds_of_p1_networks_are_in_the_metadata_unasked(tmp_path, rng):
     to_onnx(network, tmp_path / "u.onnx")
     (fact,) = (p.value for p in onnx.load(tmp_path / "u.onnx").metadata_props if p.key == "bounds")
     found, bounds = json.loads(fact), network.bounds()
-    assert found["exact"] and found["outputs"] == [bounds.lower.tolist(), bounds.upper.tolist()]
+    assert found["exact"]
+    assert found["outputs"] == [bounds.lower.tolist(), bounds.upper.tolist()]
     assert [len(lower) for lower, _ in found["neurons"]] == list(network.explicit().widths[1:-1])

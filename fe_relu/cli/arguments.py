@@ -27,8 +27,8 @@ class _Version(argparse.Action):
 def parser() -> argparse.ArgumentParser:
     """That of the whole command line.
 
-    What it parses has, besides arguments, `run`, the function of `fe_relu.commands` to call, and
-    `collective`, whether all ranks are to call it.
+    What it parses has, besides arguments, `run`, the function of `fe_relu.cli.commands` to call,
+    and `collective`, whether all ranks are to call it.
     """
     parser = _Parser(
         prog="fe-relu",

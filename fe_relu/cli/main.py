@@ -15,8 +15,8 @@ import traceback
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from fe_relu import launched
-from fe_relu.arguments import parser
+from fe_relu.cli import launched
+from fe_relu.cli.arguments import parser
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(given: argparse.Namespace, comm: MPI.Comm | None) -> None:
     """On all ranks if the command is for several, else on the first while the others wait."""
-    commands = importlib.import_module("fe_relu.commands")
+    commands = importlib.import_module("fe_relu.cli.commands")
     run = getattr(commands, given.run)
     if comm is None or given.collective:
         run(given, comm)

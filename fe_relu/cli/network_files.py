@@ -9,10 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from fe_relu.checkpoint import network_from_checkpoint
+from fe_relu.cli.checkpoint import network_from_checkpoint
+from fe_relu.cli.npz import load_npz, save_npz
 from fe_relu.files import load, metadata, save
 from fe_relu.kinds import KINDS
-from fe_relu.npz import load_npz, save_npz
 from fe_relu.onnx_ import to_onnx
 from fe_relu.onnx_reader import from_onnx
 from fe_relu.parallel import together

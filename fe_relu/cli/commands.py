@@ -7,14 +7,14 @@ import dataclasses
 from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
+from fe_relu.cli.network_files import WRITERS, checked_suffix, read_network, write_network
+from fe_relu.cli.picture import save_picture
+from fe_relu.cli.streaming import evaluate_file
+from fe_relu.cli.summary import aligned, explicit_size, file_size, in_bytes, summary, surrogate_rows
 from fe_relu.hierarchy import HierarchicalNetwork, hierarchical_from_network
 from fe_relu.network import ReLUNetwork
-from fe_relu.network_files import WRITERS, checked_suffix, read_network, write_network
 from fe_relu.p1 import P1Network
-from fe_relu.picture import save_picture
 from fe_relu.recognise import p1_from_relu
-from fe_relu.streaming import evaluate_file
-from fe_relu.summary import aligned, explicit_size, file_size, in_bytes, summary, surrogate_rows
 
 if TYPE_CHECKING:
     from mpi4py import MPI

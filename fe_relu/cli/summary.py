@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from fe_relu.cli.network_files import Named
 from fe_relu.deep import DeepNetwork
 from fe_relu.grid import Grid
 from fe_relu.hats import DIRECTIONS, Hats, lines_in_use
 from fe_relu.hierarchy import HierarchicalNetwork
 from fe_relu.nesting import level_hats, levels_and_stars, star_of
 from fe_relu.network import ReLUNetwork
-from fe_relu.network_files import Named
 from fe_relu.neurons import NotP1Error
 from fe_relu.p1 import P1Network
 from fe_relu.recognise import p1_from_relu

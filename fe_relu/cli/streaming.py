@@ -19,13 +19,13 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from fe_relu.cli.network_files import Named, checked_suffix
+from fe_relu.cli.npy_points import Block, NpyPoints
+from fe_relu.cli.text_points import TextPoints
+from fe_relu.cli.value_files import FORMATS, Values
 from fe_relu.fields import Outside
-from fe_relu.network_files import Named, checked_suffix
-from fe_relu.npy_points import Block, NpyPoints
 from fe_relu.parallel import together
 from fe_relu.replacing import replacing, require_replaceable
-from fe_relu.text_points import TextPoints
-from fe_relu.value_files import FORMATS, Values
 
 if TYPE_CHECKING:
     from mpi4py import MPI

@@ -15,7 +15,7 @@ from typing import NoReturn
 
 import numpy as np
 
-from fe_relu.npy_points import Block, require_columns, require_finite
+from fe_relu.cli.npy_points import Block, require_columns, require_finite
 
 #: Bytes read at once; lines take 20 times as much while they become numbers.
 BLOCK_BYTES = 1 << 20
