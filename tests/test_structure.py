@@ -17,12 +17,13 @@ ORDER = [
     "threads", "tables", "parallel", "exchange", "redistribute", "routing", "p1", "surplus",
     "seminorm", "nesting", "levelsum", "surrogate", "ranking", "overlay", "certificate",
     "compat", "spaces", "mesh_cells", "lattices", "meshes", "nodal", "convert",
-    "hierarchy", "transfer", "__init__",
+    "hierarchy", "transfer", "segments", "plot", "__init__",
 ]  # fmt: skip
 
 #: The only modules that may import a third party, besides NumPy and SciPy.
 PLACES = {
     "numba": {"compiled"},
+    "matplotlib": {"plot"},
     "mpi4py": {"exchange", "parallel"},
     "dolfinx": {"compat", "convert", "spaces", "transfer"},
 }
