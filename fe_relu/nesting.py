@@ -196,13 +196,21 @@ class Nesting:
         finer = numbers_in_finer(self.grid, self.unit)[numbers]
         return numbers, self.window.local_numbers(self.grid, finer)
 
-    def split_inside(self, values: npt.NDArray) -> None:
-        """The finest levels of window values (k, n), in place."""
-        self._run(surplus.split, values, self.window, self.inner)
+    def split(self, values: npt.NDArray, coarse: npt.NDArray | None) -> None:
+        """Nodal values (k, n) of the window to surpluses, in place.
 
-    def split_coarse(self, values: npt.NDArray) -> None:
-        """The other levels, of values (k, n) on the coarse grid, in place."""
-        self._run(surplus.split, values, Window((0, 0), self.coarse.shape), self.outer)
+        So are those of the whole coarse grid (k, m), which are needed if it is shared.
+        """
+        whole = Window((0, 0), self.coarse.shape)
+        if coarse is not None:
+            finest = max(0, surplus.UNSETTLED - self.inner)
+            self._run(surplus.settle, coarse, whole, self.outer, finest)
+            self._spread(coarse, values)
+        self._run(surplus.settle, values, self.window, self.inner, surplus.UNSETTLED)
+        self._run(surplus.split, values, self.window, self.inner)
+        if coarse is not None:
+            self._run(surplus.split, coarse, whole, self.outer)
+            self._spread(coarse, values)
 
     def join(self, values: npt.NDArray, coarse: npt.NDArray | None) -> npt.NDArray:
         """Nodal values of the window from its surpluses, and those of the coarse grid if any.
@@ -211,13 +219,18 @@ class Nesting:
         """
         if coarse is not None:
             self._run(surplus.join, coarse, Window((0, 0), self.coarse.shape), self.outer)
-            numbers, places = self.shared
-            values[:, places] = coarse[:, numbers]
+            self._spread(coarse, values)
         self._run(surplus.join, values, self.window, self.inner)
         return values
 
-    def _run(self, kernel: Callable, values: npt.NDArray, window: Window, levels: int) -> None:
+    def _spread(self, coarse: npt.NDArray, values: npt.NDArray) -> None:
+        numbers, places = self.shared
+        values[:, places] = coarse[:, numbers]
+
+    def _run(
+        self, kernel: Callable, values: npt.NDArray, window: Window, levels: int, *more: int
+    ) -> None:
         if values.shape[1] == 0:
             return
         for component in values:
-            kernel(component, Place.of(window), CUTS[self.grid.diagonal], levels)
+            kernel(component, Place.of(window), CUTS[self.grid.diagonal], levels, *more)

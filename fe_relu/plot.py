@@ -53,8 +53,8 @@ Box = tuple[tuple[float, float], ...]
 def coefficients(h: HierarchicalNetwork, axes: Axes | None = None) -> Axes:
     """How large the hierarchical coefficients are: of each level all |w|, the largest first.
 
-    A threshold is a horizontal line here: it keeps what is above. A coefficient of a vector function
-    is as large as the largest of its components; those that are zero are left out.
+    A threshold is a horizontal line here: it keeps what is above. A coefficient of a vector
+    function is as large as the largest of its components; those that are zero are left out.
     """
     axes = _axes_or_new(axes)
     largest = 0.0

@@ -19,6 +19,21 @@ from typing import Any
 
 from fe_relu.compiled import compiled
 
+#: The finest levels are not settled: roundoff of two levels is little, their cost is most.
+UNSETTLED = 2
+
+
+@compiled
+def settle(values: Any, place: Any, cut: Any, levels: Any, finest: Any) -> None:
+    """Rounds nodal values to ones that `split` and `join` give back bit for bit.
+
+    u(m) becomes (u(m) − mean) + mean, rounded, the coarsest mesh first: then the inverse repeats
+    the same sums, and roundoff does not add up over levels. Of the levels, the last `finest` are
+    left as they are. Other arguments are those of `split`.
+    """
+    for k in range(levels - 1, finest - 1, -1):
+        _add_to_midpoints(values, place, cut, k, -0.5, 0.5)
+
 
 @compiled
 def split(values: Any, place: Any, cut: Any, levels: Any) -> None:
@@ -31,20 +46,20 @@ def split(values: Any, place: Any, cut: Any, levels: Any) -> None:
         levels: How often to halve.
     """
     for k in range(levels):
-        _add_to_midpoints(values, place, cut, k, -0.5)
+        _add_to_midpoints(values, place, cut, k, -0.5, 0.0)
 
 
 @compiled
 def join(values: Any, place: Any, cut: Any, levels: Any) -> None:
     """The inverse of `split`, the coarsest mesh first."""
     for k in range(levels - 1, -1, -1):
-        _add_to_midpoints(values, place, cut, k, 0.5)
+        _add_to_midpoints(values, place, cut, k, 0.5, 0.0)
 
 
 @compiled
-def _add_to_midpoints(values: Any, place: Any, cut: Any, k: Any, factor: Any) -> None:
-    """Adds factor·(u(a) + u(b)) to the vertices that are new at spacing 2^k."""
-    factor = values.dtype.type(factor)
+def _add_to_midpoints(values: Any, place: Any, cut: Any, k: Any, factor: Any, again: Any) -> None:
+    """Adds factor·(u(a) + u(b)), then again·(…), to the vertices that are new at spacing 2^k."""
+    factors = values.dtype.type(factor), values.dtype.type(again)
     width, height = place.nx + 1, place.ny + 1
     d = 1 << k
     corners = values[: width * height].reshape((height, width))
@@ -52,37 +67,42 @@ def _add_to_midpoints(values: Any, place: Any, cut: Any, k: Any, factor: Any) ->
         if j > 0:
             below, row, above = corners[j - 2 * d], corners[j - d], corners[j]
             for i in range(0, width, 2 * d):
-                row[i] += factor * (below[i] + above[i])
+                row[i] = _plus(row[i], below[i], above[i], factors)
             if not cut.crossed:
                 across = ((place.j0 + j) >> (k + 1)) - 1
-                _add_to_middles(below, row, above, place.i0, across, cut, k, factor)
+                _add_to_middles(below, row, above, place.i0, across, cut, k, factors)
         row = corners[j]
         for i in range(d, width, 2 * d):
-            row[i] += factor * (row[i - d] + row[i + d])
+            row[i] = _plus(row[i], row[i - d], row[i + d], factors)
     if cut.crossed:
-        _add_to_centres(values, corners, place, k, factor)
+        _add_to_centres(values, corners, place, k, factors)
+
+
+@compiled
+def _plus(value: Any, a: Any, b: Any, factors: Any) -> Any:
+    return (value + factors[0] * (a + b)) + factors[1] * (a + b)
 
 
 @compiled
 def _add_to_middles(
-    below: Any, row: Any, above: Any, i0: Any, across: Any, cut: Any, k: Any, factor: Any
+    below: Any, row: Any, above: Any, i0: Any, across: Any, cut: Any, k: Any, factors: Any
 ) -> None:
     """One row of middles of cells of size 2d, in row `across` of such cells."""
     d = 1 << k
     if not cut.alternating:
         shift = d if cut.parity == 0 else -d
         for i in range(d, row.size, 2 * d):
-            row[i] += factor * (below[i - shift] + above[i + shift])
+            row[i] = _plus(row[i], below[i - shift], above[i + shift], factors)
         return
     first = (i0 >> (k + 1)) + across + cut.parity
     for odd in range(2):
         shift = -d if odd else d
         for i in range(d + 2 * d * ((first + odd) & 1), row.size, 4 * d):
-            row[i] += factor * (below[i - shift] + above[i + shift])
+            row[i] = _plus(row[i], below[i - shift], above[i + shift], factors)
 
 
 @compiled
-def _add_to_centres(values: Any, corners: Any, place: Any, k: Any, factor: Any) -> None:
+def _add_to_centres(values: Any, corners: Any, place: Any, k: Any, factors: Any) -> None:
     """Centres of `crossed` cells of size d; cell (p, q) is a quarter of one of size 2d.
 
     A diagonal of it from the corner to the centre of that one is ╱ if p + q is even, else ╲.
@@ -98,7 +118,9 @@ def _add_to_centres(values: Any, corners: Any, place: Any, k: Any, factor: Any) 
             start = (q + odd) & 1
             left, right = (d, 0) if odd else (0, d)
             for p in range(start, place.nx >> k, 2):
-                row[first + p * step] += factor * (below[p * d + left] + above[p * d + right])
+                row[first + p * step] = _plus(
+                    row[first + p * step], below[p * d + left], above[p * d + right], factors
+                )
 
 
 @compiled

@@ -19,6 +19,7 @@ from fe_relu.nesting import (
     checked_level,
     level_hats,
     levels_and_stars,
+    nested_levels,
     numbers_in_coarser,
 )
 from fe_relu.network import Affine, ReLUNetwork
@@ -49,7 +50,7 @@ class Surrogate:
         levels: How often the coarsest mesh was halved to get it.
         vertices: Numbers in the grid of the kept vertices, increasing, shape (n,). Where `blocks`
             are given, those of this rank's window and, of levels that are split on all ranks
-            alike, all.
+            alike, all of them.
         coefficients: Shape (n,), or (k, n) for a vector function.
         kept: How many coefficients are kept of each level, on all ranks, shape (levels + 1,).
         error: Sup |surrogate − u| over the mesh and all components.
@@ -58,6 +59,10 @@ class Surrogate:
         ceiling: |surrogate| is nowhere larger than this.
         comm: The communicator whose ranks hold this network and call it together.
         blocks: How it is spread over the ranks; None where each has all of it.
+
+    Raises:
+        ValueError: vertices or coefficients have another shape, or are not of the grid or finite.
+        TypeError: coefficients are not float32 or float64.
     """
 
     grid: Grid
@@ -73,7 +78,23 @@ class Surrogate:
     blocks: Blocks | None = None
 
     def __post_init__(self) -> None:
-        self.vertices.flags.writeable = self.coefficients.flags.writeable = False
+        vertices, coefficients = np.array(self.vertices, np.int64), np.array(self.coefficients)
+        if coefficients.dtype not in (np.float32, np.float64):
+            raise TypeError(f"coefficients must be float32 or float64, not {coefficients.dtype}")
+        if coefficients.ndim not in (1, 2) or vertices.shape != coefficients.shape[-1:]:
+            raise ValueError(
+                "a surrogate needs vertices of shape (n,) and coefficients of shape (n,) or "
+                f"(k, n), not {vertices.shape} and {coefficients.shape}"
+            )
+        inside = (vertices >= 0) & (vertices < self.grid.num_vertices)
+        if not inside.all() or (np.diff(vertices) <= 0).any():
+            raise ValueError("kept vertices must be numbers of the grid's vertices, increasing")
+        if not np.isfinite(coefficients).all():
+            raise ValueError("coefficients must be finite; there are NaN or infinite ones")
+        vertices.flags.writeable = coefficients.flags.writeable = False
+        object.__setattr__(self, "levels", nested_levels(self.grid, self.levels))
+        object.__setattr__(self, "vertices", vertices)
+        object.__setattr__(self, "coefficients", coefficients)
 
     @property
     def dim_in(self) -> int:

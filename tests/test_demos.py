@@ -65,6 +65,14 @@ def test_benchmark_prints_its_table(comm, monkeypatch, capsys):
         assert words in printed
 
 
+def test_surrogate_benchmark_prints_its_tables(comm, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["benchmark_surrogate", "16", "2000"])
+    runpy.run_path(str(DEMOS / "benchmark_surrogate.py"), run_name="__main__")
+    printed = capsys.readouterr().out
+    for words in ("transform in place", "crossed", "tol=0.001", "nodal values", "dolfinx eval"):
+        assert words in printed
+
+
 def test_model_of_scaling_prints_and_draws(comm, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(sys, "argv", ["model_scaling", "16", str(tmp_path / "scaling.png")])
     if comm.rank == 0:  # it simulates ranks, and needs no others

@@ -51,14 +51,16 @@ def test_coefficients_are_what_coarser_interpolants_miss(diagonal, shape, levels
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("diagonal", NESTING)
-def test_round_trip_to_four_units_of_roundoff(diagonal, dtype, rng):
-    for shape in ((256, 256), (24, 40), (12, 7 * 32)):
+def test_round_trip_to_two_units_of_roundoff(diagonal, dtype, rng):
+    for shape in ((512, 512), (24, 40), (12, 7 * 32)):
         network = network_of_size(diagonal, shape, rng, dtype=dtype, outputs=(2,))
+        values = rng.uniform(0.9, 1, network.values.shape) * np.sign(network.values)
+        network = P1Network(network.grid, values.astype(dtype))  # much roundoff on each level
         back = hierarchical_from_network(network).to_p1()
         assert back.values.dtype == dtype
         assert back.grid == network.grid
         off = np.abs(back.values - network.values).max()
-        assert off <= 4 * np.finfo(dtype).eps * np.abs(network.values).max()
+        assert off <= 2 * np.finfo(dtype).eps * np.abs(network.values).max()
 
 
 @pytest.mark.parametrize(("diagonal", "sign"), [("left", 1), ("right", -1)])
@@ -127,6 +129,7 @@ SPREADS = [
     ("blocks", 1, (12, 20), 2, ()),
     ("blocks", 4, (16, 8), 3, (2,)),
     ("blocks", 10**6, (8, 8), 3, ()),
+    ("blocks", 1, (1, 1), 0, ()),  # ranks without a block
 ]
 
 
@@ -139,7 +142,10 @@ def test_one_decision_on_any_ranks_in_any_layout(
     spread, alone = spread_and_alone(comm, diagonal, shape, levels, layout, outputs)
     assert (spread.blocks is None) == (layout == "replicated" or comm.size == 1)
     assert spread.to_p1().gather().values.tobytes() == alone.to_p1().values.tobytes()
-    surrogates = [(h.truncate(levels=1), *(h.compress(**a) for a in AIMS)) for h in (spread, alone)]
+    surrogates = [
+        (h.truncate(levels=h.levels // 2), *(h.compress(**a) for a in AIMS))
+        for h in (spread, alone)
+    ]
     for s, expected in zip(*surrogates, strict=True):
         for name in ("kept", "num_kept", "error", "bound", "h1_error", "ceiling", "dtype"):
             assert getattr(s, name) == getattr(expected, name)
@@ -148,7 +154,7 @@ def test_one_decision_on_any_ranks_in_any_layout(
             assert mine.weight.data.tobytes() == other.weight.data.tobytes()
         x = np.random.default_rng(comm.rank).random((2, 400 * comm.rank)) * 4 - 1.5
         assert s(x).tobytes() == expected(x).tobytes()
-        assert np.abs(s(x, nodal_levels=1) - expected(x)).max(initial=0) <= 1e-14
+        assert np.abs(s(x, nodal_levels=0) - expected(x)).max(initial=0) <= 1e-14
         assert s.to_p1().gather().values.tobytes() == expected.to_p1().values.tobytes()
 
 

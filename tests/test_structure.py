@@ -15,8 +15,8 @@ PACKAGE = Path(fe_relu.__file__).parent
 ORDER = [
     "points", "network", "grid", "hats", "blocks", "compiled", "kernels", "ownership",
     "threads", "tables", "parallel", "exchange", "redistribute", "routing", "p1", "surplus",
-    "seminorm", "nesting", "levelsum", "surrogate", "ranking", "overlay", "certificate",
-    "compat", "spaces", "mesh_cells", "lattices", "meshes", "nodal", "convert",
+    "seminorm", "nesting", "levelsum", "surrogate", "ranking", "hierarchical", "overlay",
+    "certificate", "compat", "spaces", "mesh_cells", "lattices", "meshes", "nodal", "convert",
     "hierarchy", "transfer", "segments", "plot", "__init__",
 ]  # fmt: skip
 

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: MIT
 """Surrogates: proven errors, budgets that hold, and explicit layers that agree everywhere."""
 
+from fractions import Fraction
+
 from mpi4py import MPI
 
 import numpy as np
 import pytest
 import ufl
-from dolfinx import fem
+from dolfinx import fem, mesh
+from test_hats import exact_forward, exact_p1, rational_points
 
 from cases import MAPS, mapped, random_function, rectangle
 from fe_relu import (
@@ -17,8 +20,8 @@ from fe_relu import (
     network_from_function,
 )
 from fe_relu.hierarchy import hierarchical_from_network
-from fe_relu.nesting import NESTING
-from fe_relu.surrogate import NODAL_VERTICES
+from fe_relu.nesting import NESTING, coarsened, numbers_in_finer
+from fe_relu.surrogate import NODAL_VERTICES, Surrogate
 
 EPS = np.finfo(float).eps
 SHAPES = [(4, 4), (12, 20), (8, 24), (3, 5)]
@@ -79,6 +82,25 @@ def test_explicit_layers_agree_everywhere_however_evaluated(diagonal, shape, rng
         for last in (None, *range(h.levels + 1)):
             assert np.abs(s(x, nodal_levels=last) - expected).max() <= off_by(s, h, x)
     assert np.abs(h.truncate(levels=0)(x[:, outside])).max() > 0.1
+
+
+@pytest.mark.parametrize("diagonal", NESTING)
+def test_explicit_layers_are_sums_over_levels_in_exact_arithmetic(diagonal, rng):
+    grid = Grid((0, 0), np.eye(2), (8, 4), diagonal)
+    h = hierarchical_from_network(P1Network(grid, rng.integers(-9, 9, grid.num_vertices) / 1.0))
+    s = h.compress(max_neurons=70)
+    assert all(s.kept)
+    explicit, points = s.explicit(), rational_points((8, 4), rng)
+    total = [Fraction(0)] * len(points)
+    for level in range(h.levels + 1):
+        spacing = 2 ** (h.levels - level)
+        mesh, numbers = coarsened(grid, spacing), numbers_in_finer(grid, spacing)
+        kept = np.isin(numbers, np.intersect1d(s.vertices, h.vertices(level)))
+        values = np.where(kept, h.surpluses[numbers], 0).tolist()
+        here = [exact_p1(mesh, values, (x / spacing, y / spacing)) for x, y in points]
+        total = [a + b for a, b in zip(total, here, strict=True)]
+    assert [exact_forward(explicit, point) for point in points] == [[value] for value in total]
+    assert sum(value != 0 for value in total) > 10
 
 
 @pytest.mark.parametrize("image", MAPS)
@@ -240,6 +262,20 @@ def test_certificates_on_other_meshes_reach_beyond_the_mesh(comm, diagonal, layo
     assert certificate.lower / 2 < sampled <= certificate.upper
 
 
+def test_certificates_see_the_kinks_of_coarse_hats_outside(comm):
+    """Beside the mesh, a coarse hat is taken away close to it and stays further off."""
+    grid = Grid((0, 0), np.eye(2) / 8, (8, 8), "crossed")
+    s = Surrogate(grid, 3, [36, 72], [-1.0, 1.0], (1, 1, 0, 0), 0.0, 0.0, 0.0, 2.0)
+    beside = mesh.create_rectangle(comm, [(-2, 0), (0, 1)], (1, 1))
+    v, certificate = function_from_network(s, fem.functionspace(beside, ("P", 1)))
+    x = np.stack(np.meshgrid(np.linspace(-2, 0, 161), np.linspace(0, 1, 81))).reshape(2, -1)
+    function = P1Network(Grid((-2, 0), [[2, 0], [0, 1]], (1, 1), "right"), gathered(v))
+    off = np.abs(s(x) - function(x)).max()
+    assert off > 0.4
+    assert certificate.lower <= off * (1 + 1e-12)
+    assert certificate.upper == pytest.approx(off, rel=1e-9)
+
+
 def gathered(v):
     """Nodal values of a function on all ranks, in the order of `create_rectangle`."""
     return network_from_function(v, layout="replicated").gather().values
@@ -291,6 +327,22 @@ def test_bad_aims_are_refused_on_all_ranks(comm, aim, error, message):
         h.compress(**aim)
     with pytest.raises(error, match=message):
         h.compress(**(aim if comm.rank == comm.size - 1 else {"tol": 1.0}))
+
+
+def test_a_surrogate_from_its_parts(rng):
+    s = hierarchy_of_size("left", (4, 8), rng).compress(max_neurons=30)
+    parts = {name: getattr(s, name) for name in Surrogate.__dataclass_fields__}
+    assert (Surrogate(**parts)(s.grid.corners) == s(s.grid.corners)).all()
+    for changed, error in (
+        ({"vertices": s.vertices[::-1]}, ValueError),
+        ({"vertices": s.vertices + 45}, ValueError),
+        ({"vertices": s.vertices[1:]}, ValueError),
+        ({"coefficients": s.coefficients * np.inf}, ValueError),
+        ({"coefficients": s.coefficients * 1j}, TypeError),
+        ({"levels": 3}, ValueError),
+    ):
+        with pytest.raises(error):
+            Surrogate(**(parts | changed))
 
 
 def test_bad_levels_and_points_are_refused_on_all_ranks(comm):
