@@ -219,7 +219,7 @@ import matplotlib.pyplot as plt
 figure, panels = plt.subplots(2, 3, figsize=(13, 8), layout="constrained")
 for (name, (small, curves)), (above, below) in zip(results.items(), panels.T, strict=True):
     plot.kept(small, above)
-    above.set_title(f"{name}: {small.num_kept:,} neurons kept, error {target:g}")
+    above.set_title(f"{name}\n{small.num_kept:,} coefficients kept for error {target:g}")
     plot.error_against_neurons(curves, below, label="sup error / max |u|")
 if comm.rank == 0:
     picture = Path("pictures") / "surrogate.png"

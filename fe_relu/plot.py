@@ -7,7 +7,7 @@ Where a network is spread in blocks, all ranks must call, and all draw the same.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -87,9 +87,10 @@ def kept(surrogate: Surrogate, axes: Axes | None = None) -> Axes:
     level, _ = levels_and_stars(grid, surrogate.levels, vertices)
     places = grid.origin[:, None] + grid.axes @ grid.lattice_positions(vertices)
     for at, color in reversed(list(enumerate(_level_colors(surrogate.levels)))):
-        size = max(30.0 / 2.0**at, 0.15)
-        axes.scatter(*places[:, level == at], s=size, color=color, linewidths=0, rasterized=True)
-    axes.plot(*_outline(grid, None)[:, [0, 1, 2, 3, 0]], color="0.6", linewidth=0.8, zorder=0)
+        x, y = places[:, level == at]
+        size = max(40 / 1.6**at, 0.4)
+        axes.scatter(x, y, s=size, color=color, linewidths=0, rasterized=True)
+    _draw_outline(axes, _outline(grid, None))
     axes.set(
         title=f"{surrogate.num_kept:,} of {grid.num_vertices:,} coefficients kept",
         xlabel="x",
@@ -101,7 +102,7 @@ def kept(surrogate: Surrogate, axes: Axes | None = None) -> Axes:
 
 
 def error_against_neurons(
-    curves: Mapping[str, Iterable[tuple[float, float]]],
+    curves: Mapping[str, Sequence[tuple[float, float]]],
     axes: Axes | None = None,
     *,
     label: str = "sup error",
@@ -116,9 +117,10 @@ def error_against_neurons(
     axes = _axes_or_new(axes)
     for number, (name, pairs) in enumerate(curves.items()):
         color, marker = CURVES[number % len(CURVES)]
-        points = np.array([pair for pair in pairs if pair[1] > 0], float).reshape(-1, 2)
-        points = points[np.argsort(points[:, 0])]
-        axes.loglog(*points.T, color=color, marker=marker, markersize=5, label=name)
+        size = max(9 - 2.5 * number, 3)  # smaller on top of larger, where curves coincide
+        neurons = [pair[0] for pair in sorted(pairs) if pair[1] > 0]
+        errors = [pair[1] for pair in sorted(pairs) if pair[1] > 0]
+        axes.loglog(neurons, errors, color=color, marker=marker, markersize=size, label=name)
     axes.set(xlabel="neurons", ylabel=label)
     axes.grid(color="0.9", linewidth=0.7)
     axes.legend(frameon=False)
@@ -158,7 +160,7 @@ def kink_lines(
     segments = clipped_lines(first.weight.toarray(), first.bias, outline)
     width = float(np.clip(60 / max(len(segments), 1), 0.15, 1.0))
     axes.add_collection(LineCollection(list(segments), colors=CURVES[0][0], linewidths=width))
-    axes.plot(*outline[:, [0, 1, 2, 3, 0]], color="0.6", linewidth=0.8, zorder=0)
+    _draw_outline(axes, outline)
     axes.set(
         title=f"kinks of {first.dim_out:,} first-layer neurons",
         xlabel="x",
@@ -228,7 +230,7 @@ def function(
         cmap="viridis",
         aspect=_aspect(outline),
     )
-    axes.figure.colorbar(shown, ax=axes, label=label)
+    axes.figure.colorbar(shown, cax=axes.inset_axes((1.03, 0, 0.04, 1)), label=label)
     axes.set(xlabel="x", ylabel="y")
     return axes
 
@@ -258,7 +260,8 @@ def _level_bar(axes: Axes, levels: int) -> None:
 
     norm = BoundaryNorm(np.arange(levels + 2) - 0.5, levels + 1)
     colors = ScalarMappable(norm, ListedColormap(_level_colors(levels)))
-    bar = axes.figure.colorbar(colors, ax=axes, label="level", ticks=range(levels + 1))
+    beside = axes.inset_axes((1.03, 0, 0.04, 1))
+    bar = axes.figure.colorbar(colors, cax=beside, label="level", ticks=range(levels + 1))
     bar.ax.tick_params(length=0)
 
 
@@ -280,6 +283,12 @@ def _checked_box(box: Any, dim: int) -> npt.NDArray:
     if ends.shape != (dim, 2) or not np.isfinite(ends).all() or (ends[:, 0] >= ends[:, 1]).any():
         raise ValueError(f"box must be {dim} pairs (from, to) with from < to, not {box!r}")
     return ends
+
+
+def _draw_outline(axes: Axes, outline: npt.NDArray) -> None:
+    x, y = outline[:, [0, 1, 2, 3, 0]]
+    axes.plot(x, y, color="0.5", linewidth=0.8, zorder=0)
+    axes.margins(0.02)
 
 
 def _aspect(outline: npt.NDArray) -> Literal["equal", "auto"]:

@@ -17,13 +17,15 @@ def clipped_lines(
         offsets: Shape (n,).
         outline: Corners of the polygon as columns, one after the other around it.
     """
-    lengths = np.linalg.norm(normals, axis=1)
-    normals, offsets = (part[lengths > 0] for part in (normals, offsets))
-    normals, offsets = normals / lengths[lengths > 0, None], offsets / lengths[lengths > 0]
+    lengths: npt.NDArray = np.linalg.norm(normals, axis=1)
+    real = lengths > 0
+    normals = normals[real] / lengths[real, None]
+    offsets = offsets[real] / lengths[real]
     middle = outline.mean(axis=1)
     feet = middle - normals * (normals @ middle + offsets)[:, None]
     along = np.stack([-normals[:, 1], normals[:, 0]], axis=1)
-    low, high = np.full(len(feet), -np.inf), np.full(len(feet), np.inf)
+    low: npt.NDArray = np.full(len(feet), -np.inf)
+    high: npt.NDArray = np.full(len(feet), np.inf)
     for corner, following in zip(outline.T, np.roll(outline, -1, axis=1).T, strict=True):
         inward = np.array([corner[1] - following[1], following[0] - corner[0]])
         inward = inward * np.sign(inward @ (middle - corner))
@@ -35,4 +37,5 @@ def clipped_lines(
         slack = 1e-9 * np.abs(outline - middle[:, None]).max() * np.linalg.norm(inward)
         high = np.where(parallel & (room < -slack), -np.inf, high)
     met = low < high
-    return np.stack([feet + low[:, None] * along, feet + high[:, None] * along], axis=1)[met]
+    feet, along = feet[met], along[met]
+    return np.stack([feet + t[met, None] * along for t in (low, high)], axis=1)

@@ -17,6 +17,11 @@ CASES = {
         ["→ 413 → 1", "identical", "exact, error ≤", "times as long"],
         "poisson.png",
     ),
+    "demo_surrogate": (
+        ["128", "0.1"],
+        ["smooth: −Δu = f", "thresholding", "jump: −div", "over the surrogate's", "≥ 10"],
+        "surrogate.png",
+    ),
     "demo_heat": (["8", "5"], ["5 steps", "ms a step", "hottest point"], "heat.png"),
 }
 
