@@ -177,10 +177,11 @@ for name, equation, cells, kappa, c in PROBLEMS:
     start = perf_counter()
     small = fine.h.compress(tol=target, relative=True)
     seconds = perf_counter() - start
+    found = fine.surrogate(small)
     if name == "boundary layer":
-        found = fine.surrogate(small)
         size, pair = fine.uniform_for(found[1], sizes, [error for _, (_, error), _, _ in rows])
         rows.append((size, pair, (), found))
+        (neurons, error), (kept, reached) = pair, found
     say(
         f"{name}: {equation}",
         f"  {cells} x {cells} cells, {fine.network.grid.num_vertices:,} vertices, "
@@ -191,17 +192,20 @@ for name, equation, cells, kappa, c in PROBLEMS:
     for size, *pairs in rows:
         columns = "".join(f"  {pair[1]:.1e} {pair[0]:10,}" if pair else 20 * " " for pair in pairs)
         say(f"  {size:5}{columns}  {pairs[0][0] / pairs[-1][0]:9.1f}")
-    ways = ("uniform mesh", "truncation", "thresholding")
-    by_way = zip(ways, list(zip(*rows, strict=True))[1:], strict=True)
-    results[name] = (small, {way: [pair for pair in pairs if pair] for way, pairs in by_way})
+    uniform, truncation, thresholding = list(zip(*rows, strict=True))[1:]
+    results[name] = (
+        small,
+        {
+            "uniform mesh": uniform,
+            "truncation": [pair for pair in truncation if pair],
+            "thresholding": {*thresholding, found},
+        },
+    )
     say("")
 
-(neurons, error), (found, reached) = (
-    results["boundary layer"][1][way][-1] for way in ("uniform mesh", "thresholding")
-)
 say(
     f"boundary layer, relative error {error:.2e} (uniform), {reached:.2e} (surrogate):",
-    f"  neurons of the uniform mesh over the surrogate's   {neurons / found:.1f}   ≥ 10",
+    f"  neurons of the uniform mesh over the surrogate's   {neurons / kept:.1f}   ≥ 10",
 )
 # -
 
