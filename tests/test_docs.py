@@ -10,8 +10,11 @@ import fe_relu
 
 ROOT = Path(__file__).parent.parent
 
+#: Pages with examples.
+PAGES = ["README.md", "docs/api.md", "docs/parallel.md", "docs/surrogates.md"]
 
-@pytest.mark.parametrize("page", ["README.md", "docs/api.md", "docs/parallel.md"])
+
+@pytest.mark.parametrize("page", PAGES)
 def test_examples_run(comm, page):
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
     assert blocks
