@@ -22,15 +22,15 @@ ORDER = [
     "hat_lattices", "recognise", "seminorm", "ranking", "hierarchical", "hierarchy", "optional",
     "active", "active_p2", "pieces", "chain", "onnx_graph", "onnx_", "onnx_reader",
     "torch_modules", "torch_", "cli.npz", "cli.checkpoint", "cli.network_files", "cli.summary",
-    "cli.picture", "cli.value_files", "cli.npy_points", "cli.text_points", "cli.streaming",
-    "cli.commands", "cli.launched", "cli.arguments", "cli.main", "__init__", "__main__",
-    "cli.__init__",
+    "segments", "plot", "cli.picture", "cli.value_files", "cli.npy_points", "cli.text_points",
+    "cli.streaming", "cli.commands", "cli.launched", "cli.arguments", "cli.main", "__init__",
+    "__main__", "cli.__init__",
 ]  # fmt: skip
 
 #: The only modules that may import a third party, besides NumPy and SciPy.
 PLACES = {
     "numba": {"compiled"},
-    "matplotlib": {"cli.picture"},
+    "matplotlib": {"cli.picture", "plot"},
     "mpi4py": {"cli.checkpoint", "exchange", "cli.launched", "parallel"},
     "onnx": {"onnx_", "onnx_graph", "onnx_reader"},
     "torch": {"torch_", "torch_modules"},

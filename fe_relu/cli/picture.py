@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A function as a picture: its values at the pixels, in colour."""
+"""A network as a picture file."""
 
 from __future__ import annotations
 
@@ -7,14 +7,10 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
+from fe_relu import plot
 from fe_relu.grid import Grid
 from fe_relu.optional import needed
 from fe_relu.replacing import replacing, require_replaceable
-
-#: Pixels along the longer side.
-PIXELS = 800
 
 
 def save_picture(network: Any, labels: Sequence[str], path: str) -> None:
@@ -25,8 +21,7 @@ def save_picture(network: Any, labels: Sequence[str], path: str) -> None:
         ValueError: The network has no mesh, or pictures of this suffix are not known.
         OSError: The file cannot be written.
     """
-    grid = getattr(network, "grid", None)
-    if not isinstance(grid, Grid):
+    if not isinstance(getattr(network, "grid", None), Grid):
         raise ValueError("this network has no mesh to draw it on")
     target = os.path.realpath(path)
     require_replaceable(target)
@@ -34,23 +29,12 @@ def save_picture(network: Any, labels: Sequence[str], path: str) -> None:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
-    low, high = grid.corners.min(axis=1), grid.corners.max(axis=1)
-    counts = np.maximum(1, np.ceil(PIXELS * (high - low) / (high - low).max())).astype(int)
-    middles = [
-        a + (np.arange(n) + 0.5) * (b - a) / n for a, b, n in zip(low, high, counts, strict=True)
-    ]
-    x = np.stack(np.meshgrid(*middles)).reshape(2, -1)
-    values = np.atleast_2d(network(x, outside="nan")).reshape(-1, counts[1], counts[0])
-    figure = Figure(figsize=(6 * len(values), 5), layout="constrained")
-    canvas = FigureCanvasAgg(figure)
+    figure = Figure(figsize=(6 * network.dim_out, 5), layout="constrained")
     kind = os.path.splitext(path)[1][1:].lower()
-    if kind not in canvas.get_supported_filetypes():
+    if kind not in FigureCanvasAgg(figure).get_supported_filetypes():
         raise ValueError(f"{path}: pictures are not known by this suffix; .png is one that is")
-    for axes, label, image in zip(
-        figure.subplots(1, len(values), squeeze=False)[0], labels, values, strict=True
-    ):
-        shown = axes.imshow(image, origin="lower", extent=(low[0], high[0], low[1], high[1]))
-        figure.colorbar(shown, ax=axes, label=label)
-        axes.set(xlabel="x", ylabel="y")
+    row = figure.subplots(1, network.dim_out, squeeze=False)[0]
+    for component, (axes, label) in enumerate(zip(row, labels, strict=True)):
+        plot.function(network, axes, component=component, label=label)
     with replacing(target, b"", 0, None) as temporary:
         figure.savefig(temporary, format=kind, dpi=150)
