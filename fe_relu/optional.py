@@ -26,7 +26,7 @@ def needed(name: str, what: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as missing:
-        if missing.name != name:
+        if (missing.name or "").partition(".")[0] != name:
             raise
         pip, debian = PACKAGES[name]
         raise ImportError(

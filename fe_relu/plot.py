@@ -17,6 +17,7 @@ from fe_relu.grid import Grid
 from fe_relu.hierarchy import HierarchicalNetwork
 from fe_relu.nesting import levels_and_stars
 from fe_relu.network import ReLUNetwork
+from fe_relu.optional import needed
 from fe_relu.p1 import P1Network
 from fe_relu.parallel import gather_columns
 from fe_relu.segments import clipped_lines
@@ -236,13 +237,8 @@ def function(
 
 
 def _axes_or_new(axes: Axes | None) -> Axes:
-    try:
+    with needed("matplotlib", "fe_relu.plot"):
         import matplotlib.pyplot as plt
-    except ModuleNotFoundError as missing:
-        raise ImportError(
-            "fe_relu.plot needs matplotlib: pip install matplotlib, or on Debian apt install "
-            "python3-matplotlib"
-        ) from missing
     return plt.subplots(layout="constrained")[1] if axes is None else axes
 
 
