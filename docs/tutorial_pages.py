@@ -69,4 +69,5 @@ $ docker/run python3 demos/demo_{name}.py
 def _markdown(cell: dict) -> str:
     if cell["cell_type"] == "markdown":
         return cell["source"] + "\n"
-    return f"```python\n{cell['source']}\n```\n"
+    code = cell["source"].removeprefix("# SPDX-License-Identifier: MIT\n")
+    return f"```python\n{code}\n```\n"
