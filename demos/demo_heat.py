@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: MIT
 # ---
 # jupyter:
 #   jupytext:
@@ -14,6 +13,7 @@
 # leaves the hidden layers as they are.
 
 # +
+# SPDX-License-Identifier: MIT
 import sys
 from pathlib import Path
 from time import perf_counter

@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: MIT
 # ---
 # jupyter:
 #   jupytext:
@@ -16,6 +15,7 @@
 # can also be searched by hand, and the answers agree.
 
 # +
+# SPDX-License-Identifier: MIT
 import sys
 from pathlib import Path
 from time import perf_counter

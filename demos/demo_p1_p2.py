@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: MIT
 # ---
 # jupyter:
 #   jupytext:
@@ -16,6 +15,7 @@
 # u = sin(2πx) sin(πy).
 
 # +
+# SPDX-License-Identifier: MIT
 import sys
 from pathlib import Path
 

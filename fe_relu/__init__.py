@@ -2,6 +2,7 @@
 """P1 finite-element functions are two-hidden-layer ReLU networks; fe_relu converts both ways."""
 
 from fe_relu import deep as deep
+from fe_relu import plot as plot
 from fe_relu.certificate import Certificate
 from fe_relu.convert import function_from_network, network_from_function
 from fe_relu.files import FileFormatError, load, save

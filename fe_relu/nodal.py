@@ -86,6 +86,8 @@ class GridValues:
     @property
     def node_of_dof(self) -> npt.NDArray[np.int64]:
         """The node of each local (blocked) dof, ghosts included, as a vertex of `node_grid`."""
+        if self.degree == 1:  # the vertices are the nodes: no need to go through their places
+            return at_dofs(self.V, self.located.vertex_of_node[None])[0]
         grid = self.located.grid
         places = grid.lattice_positions(self.located.vertex_of_node)
         finer = self.degree * (2 if grid.has_centres else 1)

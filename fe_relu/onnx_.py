@@ -50,8 +50,9 @@ def to_onnx(
             file or the new one. Tables beyond 2³⁰ bytes go to a second file beside it, named after
             it.
         form: "relu" or "active".
-        bounds: What `network.bounds(…)` returned, to go into the metadata: those of the outputs,
-            and for "relu" those of all neurons before their ReLU, layer by layer.
+        bounds: What `network.bounds(box)` returned, to go into the metadata: those of the outputs,
+            and for "relu" those of all neurons before their ReLU, layer by layer. By default those
+            over its mesh, if it is a `P1Network`.
         metadata: More entries for the model's metadata, which has the kind of network, form, dtype,
             grid, names of inputs and outputs, and the producer.
 
@@ -72,7 +73,8 @@ def to_onnx(
     with together(comm):
         if whole is not None:
             graph = _relu_graph(whole) if form == "relu" else _active_graph(whole)
-            facts = {**_facts(whole, form), **_bounds_fact(bounds, form), **(metadata or {})}
+            known = bounds or (whole.bounds() if isinstance(whole, P1Network) else None)
+            facts = {**_facts(whole, form), **_bounds_fact(known, form), **(metadata or {})}
             dims = (whole.dim_in, whole.dim_out)
             write_model(graph, Path(target), dims, facts, facts["producer"])
 

@@ -8,6 +8,9 @@ from contextlib import contextmanager
 
 #: The name to import, that of the package in PyPI, and that in Debian.
 PACKAGES = {
+    "adios4dolfinx": ("adios4dolfinx", "python3-adios4dolfinx"),
+    "matplotlib": ("matplotlib", "python3-matplotlib"),
+    "mpi4py": ("mpi4py", "python3-mpi4py"),
     "onnx": ("onnx", "python3-onnx"),
     "torch": ("torch", "python3-torch"),
 }
@@ -23,7 +26,7 @@ def needed(name: str, what: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as missing:
-        if missing.name != name:
+        if (missing.name or "").partition(".")[0] != name:
             raise
         pip, debian = PACKAGES[name]
         raise ImportError(

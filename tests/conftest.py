@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Every test runs on any number of ranks, has a time limit, and leaves no rank behind."""
+"""Every test has a time limit, and those with a communicator run on any number of ranks."""
 
 import faulthandler
 import gc
@@ -18,6 +18,24 @@ TIME_LIMIT = 100
 def pytest_configure(config):
     """Keeps a standard error that no test captures, for the stacks of a test that hangs."""
     config.stderr_kept = os.fdopen(os.dup(2), "w")
+
+
+def pytest_collection_modifyitems(config, items):
+    """On several ranks, a test that does not use `comm` would do on each what it does on one."""
+    if MPI.COMM_WORLD.size > 1:
+        alone = [item for item in items if "comm" not in item.fixturenames]
+        config.hook.pytest_deselected(items=alone)
+        items[:] = [item for item in items if "comm" in item.fixturenames]
+
+
+def pytest_sessionfinish(session, exitstatus):
+    """That none of the tests asked for is for several ranks is no failure."""
+    if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and MPI.COMM_WORLD.size > 1:
+        session.exitstatus = pytest.ExitCode.OK
+
+
+def pytest_unconfigure(config):
+    config.stderr_kept.close()
 
 
 @pytest.fixture(autouse=True)

@@ -18,8 +18,18 @@ CASES = {
         "poisson.png",
     ),
     "demo_optimise": (["12", "6"], ["12 x 6, 91", "binaries", "exact  ", "agrees"], "optimise.png"),
+    "demo_finetune": (
+        ["4", "16", "40"],
+        ["start: exact", "training lowered the error"],
+        "finetune.png",
+    ),
+    "demo_surrogate": (
+        ["128", "0.1"],
+        ["smooth: −Δu = f", "thresholding", "jump: −div", "over the surrogate's", "≥ 10"],
+        "surrogate.png",
+    ),
     "demo_heat": (["8", "5"], ["5 steps", "ms a step", "hottest point"], "heat.png"),
-    "demo_p1_p2": (["4"], ["2 x 2", "10 x 10", "4 x 4", "P1 2.9x", "81 / 576"], "p1_p2.png"),
+    "demo_p1_p2": (["4"], ["2 x 2", "10 x 10", "4 x 4", "better", "81 / 576"], "p1_p2.png"),
 }
 
 

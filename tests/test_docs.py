@@ -32,6 +32,7 @@ def test_examples_run(comm, page, tmp_path, monkeypatch):
 @pytest.mark.parametrize("page", ["README.md", "CHANGELOG.md", *ROOT.glob("docs/*.md")])
 def test_links_lead_somewhere(page):
     text = (ROOT / page).read_text()
-    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", text)
+    # The tutorial's pages are made from demos by docs/build, which follows links to them itself.
+    links = re.findall(r"\]\((?!https?:|#|tutorial/)([^)#]+)", text)
     missing = [link for link in links if not (ROOT / page).parent.joinpath(link).exists()]
     assert missing == []

@@ -114,7 +114,8 @@ def test_metadata_describe_the_network(tmp_path, form, rng):
     to_onnx(network, tmp_path / "u.onnx", form=form, metadata={"units": "K"})
     model = onnx.load(tmp_path / "u.onnx")
     facts = {entry.key: entry.value for entry in model.metadata_props}
-    grid = json.loads(facts.pop("grid"))
+    grid, bounds = json.loads(facts.pop("grid")), json.loads(facts.pop("bounds"))
+    assert bounds["outputs"][0] == network.values.min(axis=1).tolist()
     assert fe_relu.Grid(**grid) == network.grid
     assert json.loads(facts.pop("names")) == {"inputs": ["x", "y"], "outputs": ["u0", "u1"]}
     version = fe_relu.__version__
@@ -528,3 +529,13 @@ def test_the_circle_closes(comm, shared_path, diagonal, rng):
     assert certificate.exact
     owned = slice(V.dofmap.index_map.size_local)
     assert (back.x.array[owned] == u.x.array[owned]).all()
+
+
+def test_exact_bounds_of_p1_networks_are_in_the_metadata_unasked(tmp_path, rng):
+    network = network_on("unit", (3, 2), "crossed", rng)
+    to_onnx(network, tmp_path / "u.onnx")
+    (fact,) = (p.value for p in onnx.load(tmp_path / "u.onnx").metadata_props if p.key == "bounds")
+    found, bounds = json.loads(fact), network.bounds()
+    assert found["exact"]
+    assert found["outputs"] == [bounds.lower.tolist(), bounds.upper.tolist()]
+    assert [len(lower) for lower, _ in found["neurons"]] == list(network.explicit().widths[1:-1])

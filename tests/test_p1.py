@@ -73,6 +73,7 @@ def test_the_support_ends_one_cell_outside(diagonal, rng):
         network = network_on(frame, shape, diagonal, rng, dtype=dtype)
         x = at(network.grid, far_outside(shape, rng)).astype(dtype)
         assert (network(x) == 0).all()
+        assert (network.gradient(x) == 0).all()
         assert (network.explicit()(x) == 0).all()
         assert (network.gradient(x) == 0).all()
         near = at(network.grid, [[-0.5, shape[0] + 0.5], [0, shape[1]]])  # the middle of two edges

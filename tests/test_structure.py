@@ -21,22 +21,27 @@ ORDER = [
     "transfer", "safetensors", "stored", "kinds", "replacing", "files", "vnnlib", "neurons",
     "hat_lattices", "recognise", "seminorm", "ranking", "hierarchical", "hierarchy", "optional",
     "active", "active_p2", "pieces", "chain", "onnx_graph", "onnx_", "onnx_reader",
-    "torch_modules", "torch_", "__init__",
+    "torch_modules", "torch_", "cli.npz", "cli.checkpoint", "cli.network_files", "cli.summary",
+    "segments", "plot", "cli.picture", "cli.value_files", "cli.npy_points", "cli.text_points",
+    "cli.streaming", "cli.commands", "cli.launched", "cli.arguments", "cli.main", "__init__",
+    "__main__", "cli.__init__",
 ]  # fmt: skip
 
 #: The only modules that may import a third party, besides NumPy and SciPy.
 PLACES = {
     "numba": {"compiled"},
-    "mpi4py": {"exchange", "parallel"},
+    "matplotlib": {"cli.picture", "plot"},
+    "mpi4py": {"cli.checkpoint", "exchange", "cli.launched", "parallel"},
     "onnx": {"onnx_", "onnx_graph", "onnx_reader"},
     "torch": {"torch_", "torch_modules"},
-    "dolfinx": {"compat", "convert", "spaces", "transfer"},
+    "tqdm": {"cli.streaming"},
+    "dolfinx": {"cli.checkpoint", "compat", "convert", "spaces", "transfer"},
 }
 
 
 def imported(module):
     """Names of the modules that a file imports when it runs; those for type checkers are not."""
-    tree = ast.parse((PACKAGE / f"{module}.py").read_text())
+    tree = ast.parse((PACKAGE / f"{module.replace('.', '/')}.py").read_text())
     for node in ast.walk(tree):
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
             node.body = []
@@ -47,14 +52,21 @@ def imported(module):
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
+def modules_in(names):
+    """The modules of this package that dotted names lead to."""
+    for name in names:
+        parts = name.split(".")[1:] if name.startswith("fe_relu.") else []
+        yield from {".".join(parts[:k]) for k in range(1, len(parts) + 1)} & set(ORDER)
+
+
 def test_every_module_has_its_place():
-    assert sorted(ORDER) == sorted(path.stem for path in PACKAGE.glob("*.py"))
+    paths = (path.relative_to(PACKAGE).with_suffix("") for path in PACKAGE.rglob("*.py"))
+    assert sorted(ORDER) == sorted(".".join(path.parts) for path in paths)
 
 
 @pytest.mark.parametrize("module", ORDER)
 def test_imports_point_backward(module):
-    own = {name.split(".")[1] for name in imported(module) if name.startswith("fe_relu.")}
-    assert own & set(ORDER) <= set(ORDER[: ORDER.index(module)])
+    assert set(modules_in(imported(module))) <= set(ORDER[: ORDER.index(module)])
 
 
 @pytest.mark.parametrize("module", ORDER)

@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: MIT
+"""The documentation as a site: docs/build makes it, with every warning an error."""
+
+import re
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+
+from tutorial_pages import write_tutorial  # noqa: E402
+
+project = "fe_relu"
+copyright = "the fe_relu developers"
+source = (HERE.parent / "fe_relu" / "__init__.py").read_text()
+release = re.search(r'__version__ = "(.*)"', source)[1]
+
+extensions = ["myst_parser"]
+myst_enable_extensions = ["amsmath", "dollarmath"]
+myst_heading_anchors = 3
+html_theme = "furo"
+html_title = f"fe_relu {release}"
+
+write_tutorial(HERE.parent / "demos", HERE / "printed", HERE / "tutorial")

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: MIT
+"""What each subcommand of the command line does with its arguments."""
+
+from __future__ import annotations
+
+import dataclasses
+from argparse import Namespace
+from typing import TYPE_CHECKING, Any
+
+from fe_relu.cli.network_files import WRITERS, checked_suffix, read_network, write_network
+from fe_relu.cli.picture import save_picture
+from fe_relu.cli.streaming import evaluate_file
+from fe_relu.cli.summary import aligned, explicit_size, file_size, in_bytes, summary, surrogate_rows
+from fe_relu.hierarchy import HierarchicalNetwork, hierarchical_from_network
+from fe_relu.network import ReLUNetwork
+from fe_relu.p1 import P1Network
+from fe_relu.recognise import p1_from_relu
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
+
+
+def info(given: Namespace, comm: MPI.Comm | None) -> None:
+    named = read_network(given.file)
+    print(aligned([("file", f"{given.file}, {in_bytes(file_size(given.file))}"), *summary(named)]))
+
+
+def convert(given: Namespace, comm: MPI.Comm | None) -> None:
+    checked_suffix(given.out, WRITERS, _given(given, "form"), {".onnx": {"form"}})
+    named = read_network(given.file, **_given(given, "name", "time"))
+    if given.p1:
+        named = dataclasses.replace(named, network=_as_p1(named.network))
+    write_network(named, given.out, **_given(given, "form"))
+
+
+def evaluate(given: Namespace, comm: MPI.Comm | None) -> None:
+    named = read_network(given.file, comm)
+    evaluate_file(named, given.points, given.output, outside=given.outside, comm=comm)
+
+
+def compress(given: Namespace, comm: MPI.Comm | None) -> None:
+    checked_suffix(given.output, WRITERS, {}, {})
+    named = read_network(given.file)
+    network = named.network
+    if not isinstance(network, HierarchicalNetwork):
+        network = hierarchical_from_network(_as_p1(network), levels=given.levels)
+    elif given.levels not in (None, network.levels):
+        network = hierarchical_from_network(network.to_p1(), levels=given.levels)
+    surrogate = network.compress(
+        tol=given.tol, max_neurons=given.max_neurons, relative=given.relative, norm=given.norm
+    )
+    write_network(dataclasses.replace(named, network=surrogate), given.output)
+    kept, *errors = surrogate_rows(surrogate)
+    print(aligned([kept, ("neurons", str(explicit_size(surrogate).neurons)), *errors]))
+
+
+def plot(given: Namespace, comm: MPI.Comm | None) -> None:
+    named = read_network(given.file)
+    network = named.network
+    save_picture(
+        _as_p1(network) if isinstance(network, ReLUNetwork) else network, named.labels, given.output
+    )
+
+
+def _given(given: Namespace, *names: str) -> dict[str, Any]:
+    """The options that are there."""
+    return {name: value for name in names if (value := getattr(given, name)) is not None}
+
+
+def _as_p1(network: Any) -> P1Network:
+    """The network as a P1 function, recognised from its weights if it is given by layers.
+
+    Raises:
+        ValueError: It is none.
+    """
+    if isinstance(network, P1Network):
+        return network
+    if isinstance(network, ReLUNetwork):
+        return p1_from_relu(network)
+    if isinstance(network, HierarchicalNetwork):
+        return network.to_p1()
+    raise ValueError(f"a {type(network).__name__} is no P1 function given by its nodal values")

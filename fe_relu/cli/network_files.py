@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: MIT
+"""Networks in files of several formats, told by the suffix, as tables."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from fe_relu.cli.checkpoint import network_from_checkpoint
+from fe_relu.cli.npz import load_npz, save_npz
+from fe_relu.files import load, metadata, save
+from fe_relu.kinds import KINDS
+from fe_relu.onnx_ import to_onnx
+from fe_relu.onnx_reader import from_onnx
+from fe_relu.parallel import together
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
+
+
+@dataclass(frozen=True)
+class Named:
+    """A network, with the names and units of its outputs if they are known."""
+
+    network: Any
+    names: list[str] | None = None
+    units: list[str] | None = None
+
+    @property
+    def labels(self) -> list[str]:
+        """A name for every output, u by default."""
+        if self.names is not None:
+            return self.names
+        count = self.network.dim_out
+        return ["u"] if count == 1 else [f"u{k}" for k in range(count)]
+
+
+def _of_safetensors(path: str) -> Named:
+    return _named(load(path), metadata(path))
+
+
+def _of_npz(path: str) -> Named:
+    return _named(*load_npz(path))
+
+
+def _of_onnx(path: str) -> Named:
+    return Named(from_onnx(path))
+
+
+def _named(network: Any, facts: dict[str, Any]) -> Named:
+    return Named(network, facts.get("names"), facts.get("units"))
+
+
+#: How to read what a suffix stands for.
+READERS: dict[str, Callable[..., Named]] = {
+    ".safetensors": _of_safetensors,
+    ".npz": _of_npz,
+    ".onnx": _of_onnx,
+    ".bp": lambda path, **which: Named(network_from_checkpoint(path, **which)),
+}
+
+
+def _to_safetensors(named: Named, path: str) -> None:
+    save(_storable(named.network), path, names=named.names, units=named.units)
+
+
+def _to_npz(named: Named, path: str) -> None:
+    save_npz(_storable(named.network), path, names=named.names, units=named.units)
+
+
+def _storable(network: Any) -> Any:
+    """The network, by its explicit layers if it is of a kind that files do not hold."""
+    known = any(kind.network_type is type(network) for kind in KINDS.values())
+    return network if known or not hasattr(network, "explicit") else network.explicit()
+
+
+def _to_onnx(named: Named, path: str, *, form: str = "relu") -> None:
+    given = {"output names": named.names, "output units": named.units}
+    extra = {key: json.dumps(texts) for key, texts in given.items() if texts is not None}
+    to_onnx(named.network, path, form=form, metadata=extra)  # type: ignore[arg-type]
+
+
+#: How to write what a suffix stands for.
+WRITERS: dict[str, Callable[..., None]] = {
+    ".safetensors": _to_safetensors,
+    ".npz": _to_npz,
+    ".onnx": _to_onnx,
+}
+
+
+def read_network(path: str, comm: MPI.Comm | None = None, **which: Any) -> Named:
+    """The network in a file. Collective over comm if it is given.
+
+    A safetensors file may be spread over the ranks as `load` does it; of the others, each rank
+    reads the whole.
+
+    Args:
+        path: The file, or the folder of a checkpoint.
+        comm: The ranks that are to evaluate it together.
+        which: What reading its format takes besides, as name and time of a checkpoint.
+
+    Raises:
+        ValueError: The suffix stands for no format that is read, or takes no such options; or the
+            file holds no network.
+        ImportError: A package that reads the format is not installed.
+        OSError: There is no such file.
+    """
+    with together(comm):
+        read = READERS[checked_suffix(path, READERS, which, {".bp": {"name", "time"}})]
+        if comm is None or read is not _of_safetensors:
+            if not os.path.exists(path):
+                raise FileNotFoundError(f"{path}: no such file")
+            return read(path, **which)
+        facts = metadata(path)
+    return _named(load(path, comm=comm), facts)
+
+
+def write_network(named: Named, path: str, **how: Any) -> None:
+    """Writes a network to a file, at once or not at all.
+
+    Raises:
+        ValueError: The suffix stands for no format that is written, or takes no such options.
+        ImportError: A package that writes the format is not installed.
+        OSError: The file cannot be written.
+    """
+    WRITERS[checked_suffix(path, WRITERS, how, {".onnx": {"form"}})](named, path, **how)
+
+
+def checked_suffix(
+    path: str, formats: dict[str, Any], given: dict[str, Any], options: dict[str, set[str]]
+) -> str:
+    """The suffix of a path, one of the formats', which takes the options that are given.
+
+    Raises:
+        ValueError: It is none, or takes no such options.
+    """
+    suffix = os.path.splitext(path.rstrip("/"))[1].lower()
+    if suffix not in formats:
+        raise ValueError(f"{path}: the suffix must be one of {', '.join(formats)}")
+    for option in given.keys() - options.get(suffix, set()):
+        raise ValueError(f"{path}: --{option} is not for {suffix} files")
+    return suffix

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: MIT
+"""A network as a picture file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from fe_relu import plot
+from fe_relu.grid import Grid
+from fe_relu.optional import needed
+from fe_relu.replacing import replacing, require_replaceable
+
+
+def save_picture(network: Any, labels: Sequence[str], path: str) -> None:
+    """Draws every output of a network over its mesh; the picture replaces the file at once.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+        ValueError: The network has no mesh, or pictures of this suffix are not known.
+        OSError: The file cannot be written.
+    """
+    if not isinstance(getattr(network, "grid", None), Grid):
+        raise ValueError("this network has no mesh to draw it on")
+    target = os.path.realpath(path)
+    require_replaceable(target)
+    with needed("matplotlib", "drawing"):
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6 * network.dim_out, 5), layout="constrained")
+    kind = os.path.splitext(path)[1][1:].lower()
+    if kind not in FigureCanvasAgg(figure).get_supported_filetypes():
+        raise ValueError(f"{path}: pictures are not known by this suffix; .png is one that is")
+    row = figure.subplots(1, network.dim_out, squeeze=False)[0]
+    for component, (axes, label) in enumerate(zip(row, labels, strict=True)):
+        plot.function(network, axes, component=component, label=label)
+    with replacing(target, b"", 0, None) as temporary:
+        figure.savefig(temporary, format=kind, dpi=150)
