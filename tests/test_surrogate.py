@@ -330,6 +330,7 @@ REFUSED = [
     ({"tol": -1}, ValueError, "positive and finite"),
     ({"tol": np.nan}, ValueError, "positive and finite"),
     ({"tol": np.inf}, ValueError, "positive and finite"),
+    ({"tol": 10**400}, ValueError, "positive and finite"),
     ({"tol": "small"}, TypeError, "real number"),
     ({"tol": True}, TypeError, "real number"),
     ({"max_neurons": 0}, ValueError, "at least 1"),
