@@ -300,7 +300,7 @@ def _check_aim(tol: Any, max_neurons: Any, relative: Any, norm: Any) -> None:
     if tol is not None:
         if isinstance(tol, bool) or not isinstance(tol, int | float | np.integer | np.floating):
             raise TypeError(f"tol must be a real number, not {tol!r}")
-        if not 0 < tol <= np.finfo(float).max:
+        if not 0 < tol <= float(np.finfo(float).max):
             raise ValueError(f"tol must be positive and finite, not {tol}")
         return
     if relative:
