@@ -20,6 +20,9 @@ from fe_relu.kernels import CUTS, Place
 if TYPE_CHECKING:
     from mpi4py import MPI
 
+#: Numbers of cells have 63 bits.
+MOST_LEVELS = 62
+
 #: Diagonals whose halves are halved alike.
 NESTING = tuple(name for name in DIAGONALS if name != "right_left")
 
@@ -36,6 +39,8 @@ def nested_levels(grid: Grid, levels: int | None) -> int:
         isinstance(levels, bool) or not isinstance(levels, int | np.integer)
     ):
         raise TypeError(f"levels must be an integer or None, not {levels!r}")
+    if levels is not None and levels > MOST_LEVELS:
+        raise ValueError(f"levels must be at most {MOST_LEVELS}; no grid is halved more often")
     if grid.diagonal not in NESTING:
         raise ValueError(
             "right_left meshes do not nest: diagonals of coarse cells run across finer cells "

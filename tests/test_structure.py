@@ -18,8 +18,9 @@ ORDER = [
     "exchange", "redistribute", "routing", "overlay", "bounds", "fields", "p1", "quadratic",
     "p2_layers", "p2_kernels", "p2", "triangles", "surplus", "nesting", "levelsum", "surrogate",
     "certificate", "compat", "spaces", "mesh_cells", "lattices", "meshes", "nodal", "convert",
-    "transfer", "safetensors", "stored", "kinds", "replacing", "files", "vnnlib", "neurons",
-    "hat_lattices", "recognise", "seminorm", "ranking", "hierarchical", "hierarchy", "optional",
+    "transfer", "vnnlib", "neurons", "hat_lattices", "recognise", "seminorm", "ranking",
+    "hierarchical", "hierarchy", "safetensors", "stored", "stored_grid", "stored_layers", "kinds",
+    "replacing", "files", "optional",
     "active", "active_p2", "pieces", "chain", "onnx_graph", "onnx_", "onnx_reader",
     "torch_modules", "torch_", "__init__",
 ]  # fmt: skip
