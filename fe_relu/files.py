@@ -65,13 +65,14 @@ def save(
             or there is something at path that is no regular file.
         OSError: The file cannot be written; on every rank.
     """
-    comm, blocks = getattr(network, "comm", None), getattr(network, "blocks", None)
+    comm = getattr(network, "comm", None)
     with together(comm):
         target = os.path.realpath(os.fsdecode(path))
         require_replaceable(target)
         name = _kind_name(network)
     if comm is not None:
-        require_alike(comm, (target, name, blocks), "paths, networks or layouts")
+        spread = getattr(network, "blocks", None) is not None
+        require_alike(comm, (target, name, spread), "paths, networks or layouts")
     network = KINDS[name].prepared(network)
     with together(comm):
         contents, header = _contents_and_header(name, network, names, units)

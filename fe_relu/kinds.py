@@ -10,8 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from fe_relu.blocks import Blocks, Window
 from fe_relu.bubbles import DeepNetwork
 from fe_relu.grid import Grid
@@ -134,7 +132,7 @@ def _blocks_in_units(grid: Grid, levels: int, comm: MPI.Comm | None) -> Blocks |
 
 
 def sparse(**facts: type) -> Kind:
-    """Kept coefficients, which are few: written by one rank, and read by each that has to choose."""
+    """Kept coefficients, which are few: one rank writes them, and each reads all and chooses."""
 
     def prepared(network: Surrogate) -> Surrogate:
         if network.blocks is None:
@@ -191,8 +189,8 @@ def _part(whole: Surrogate, comm: MPI.Comm) -> Surrogate:
     level, _ = levels_and_stars(grid, levels, whole.vertices)
     held = (level <= nesting.outer) & nesting.is_shared
     held[positions[ranks == comm.rank]] = True
-    kept = {"vertices": whole.vertices[held], "coefficients": whole.coefficients[..., held]}
-    return replace(whole, **kept, comm=comm, blocks=blocks)
+    vertices, coefficients = whole.vertices[held], whole.coefficients[..., held]
+    return replace(whole, vertices=vertices, coefficients=coefficients, comm=comm, blocks=blocks)
 
 
 # Affine layers

@@ -113,9 +113,9 @@ class Surrogate:
     def _require_count(self, vertices: npt.NDArray[np.int64]) -> None:
         """Raises unless kept says how many vertices there are of each level."""
         level, _ = levels_and_stars(self.grid, self.levels, vertices)
-        found = np.bincount(level, minlength=self.levels + 1).tolist()
+        found = tuple(map(int, np.bincount(level, minlength=self.levels + 1)))
         whole = self.blocks is None
-        if len(self.kept) != len(found) or (whole and list(self.kept) != found):
+        if len(self.kept) != len(found) or (whole and tuple(self.kept) != found):
             raise ValueError(
                 f"kept must say how many vertices there are of each of {len(found)} levels, not "
                 f"{self.kept!r:.80}"
