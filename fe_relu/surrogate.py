@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,7 @@ from fe_relu.blocks import Blocks
 from fe_relu.fields import Outside, outside_mask
 from fe_relu.grid import Grid
 from fe_relu.hats import hidden_layers
+from fe_relu.intervals import Box
 from fe_relu.levelsum import LevelSum, on_boundary, outside
 from fe_relu.nesting import (
     Nesting,
@@ -218,6 +219,13 @@ class Surrogate:
         places = mesh.window.local_numbers(mesh.grid, vertices[~everywhere])
         values[:, places] = rows[:, ~everywhere]
         return mesh.join(values, coarse)
+
+    def bounds(self, box: Box | None = None) -> NoReturn:
+        """Raises the TypeError that says whose bounds are known."""
+        raise TypeError(
+            "a Surrogate has no bounds of its own; to_p1().bounds(box) are exact on the mesh, "
+            "explicit().bounds(box) enclose its values everywhere"
+        )
 
     def explicit(self) -> ReLUNetwork:
         """The same function as three affine layers with a ReLU after the first two.

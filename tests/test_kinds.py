@@ -297,3 +297,69 @@ def test_what_metadata_say_of_each_kind(tmp_path):
         assert facts.keys() == keys | {"version", "kind", "dtype", "names", "units"}
         assert facts["kind"] == kind
     assert isinstance(load(tmp_path / "hierarchical"), HierarchicalNetwork)
+
+
+# Who takes which kind
+
+
+#: What does not take a network: hierarchical (h), surrogate (s), P2 or layers (r); and the remedy.
+REFUSED = [
+    ("plan", "h", r"its to_p1\(\) is a P1Network"),
+    ("plan", "s", r"not a Surrogate; its to_p1\(\) is"),
+    ("plan", "r", "takes any callable"),
+    ("function", "h", r"its compress\(tol=…\) is a Surrogate"),
+    ("onnx", "h", r"its compress\(tol=…\) is a Surrogate"),
+    ("onnx", "text", "of this package is needed, not a str$"),
+    ("torch", "h", r"not a HierarchicalNetwork; its to_p1\(\) is"),
+    ("vnnlib", "h", r"not a HierarchicalNetwork; its to_p1\(\) is"),
+    ("vnnlib", "s", r"its explicit\(\) is a ReLUNetwork"),
+    ("vnnlib", "p2", r"not a P2Network; its explicit\(\) is"),
+    ("bounds", "h", r"; to_p1\(\)\.bounds\(box\) are exact"),
+    ("bounds", "s", r"; to_p1\(\)\.bounds\(box\) are exact on the mesh"),
+    ("bounds", "p2", r"; explicit\(\)\.bounds\(box\) enclose"),
+]
+
+CALLS = {
+    "plan": fe_relu.interpolation_plan,
+    "function": fe_relu.function_from_network,
+    "onnx": lambda network, _: fe_relu.to_onnx(network, "unwritten"),
+    "torch": lambda network, _: fe_relu.to_torch(network),
+    "vnnlib": lambda network, _: fe_relu.write_vnnlib("unwritten", network),
+    "bounds": lambda network, _: network.bounds(((0, 1), (0, 1))),
+}
+
+
+@pytest.mark.parametrize(("call", "name", "remedy"), REFUSED)
+def test_networks_of_other_kinds_are_refused_with_a_remedy(
+    comm, shared, monkeypatch, call, name, remedy
+):
+    monkeypatch.chdir(shared)
+    V = fem.functionspace(rectangle(comm, "right", (4, 4)), ("P", 1))
+    h = fe_relu.hierarchical_from_function(fem.Function(V), layout="blocks")
+    P2 = fem.functionspace(V.mesh, ("P", 2))
+    quadratic = fe_relu.network_from_function(fem.Function(P2), layout="blocks")
+    s = h.compress(tol=1.0)
+    networks = {"h": h, "s": s, "p2": quadratic, "r": s.explicit(), "text": "u.safetensors"}
+    with pytest.raises(TypeError, match=remedy):
+        CALLS[call](networks[name], V)
+    assert not list(shared.iterdir())
+
+
+def test_the_remedies_work(comm, shared):
+    """What the messages name is taken where the network itself is not."""
+    V = fem.functionspace(rectangle(comm, "right", (4, 4)), ("P", 1))
+    h = fe_relu.hierarchical_from_function(random_function(V, np.random.default_rng(1)))
+    P2 = fem.functionspace(V.mesh, ("P", 2))
+    quadratic = fe_relu.network_from_function(fem.Function(P2), levels=1)
+    box = ((0, 1), (0, 1))
+    for network in (h, h.compress(max_neurons=40)):
+        on_mesh = network.to_p1()
+        bounds, found = on_mesh.bounds(), on_mesh(V.tabulate_dof_coordinates().T)
+        assert (bounds.lower <= found).all()
+        assert (found <= bounds.upper).all()
+        fe_relu.interpolation_plan(on_mesh, V)
+        fe_relu.function_from_network(on_mesh, V)
+        fe_relu.write_vnnlib(shared / "mesh.vnnlib", on_mesh)
+    for layers in (h.compress(max_neurons=40).explicit(), quadratic.explicit()):
+        assert layers.bounds(box).lower.shape == (1,)
+        fe_relu.write_vnnlib(shared / f"{comm.rank}.vnnlib", layers, box)

@@ -13,16 +13,15 @@ PACKAGE = Path(fe_relu.__file__).parent
 
 #: Each module imports only from those before it.
 ORDER = [
-    "points", "intervals", "network", "bubbles", "schemes", "polynomials", "deep", "grid",
-    "hats", "blocks", "compiled", "kernels", "ownership", "threads", "tables", "parallel",
+    "points", "remedies", "intervals", "network", "bubbles", "schemes", "polynomials", "deep",
+    "grid", "hats", "blocks", "compiled", "kernels", "ownership", "threads", "tables", "parallel",
     "exchange", "redistribute", "routing", "overlay", "bounds", "fields", "p1", "quadratic",
     "p2_layers", "p2_kernels", "p2", "triangles", "surplus", "nesting", "levelsum", "surrogate",
     "certificate", "compat", "spaces", "mesh_cells", "lattices", "meshes", "nodal", "convert",
     "transfer", "vnnlib", "neurons", "hat_lattices", "recognise", "seminorm", "ranking",
     "hierarchical", "hierarchy", "safetensors", "stored", "stored_grid", "stored_layers", "kinds",
-    "replacing", "files", "optional",
-    "active", "active_p2", "pieces", "chain", "onnx_graph", "onnx_", "onnx_reader",
-    "torch_modules", "torch_", "__init__",
+    "replacing", "files", "optional", "active", "active_p2", "pieces", "chain", "onnx_graph",
+    "onnx_", "onnx_reader", "torch_modules", "torch_", "__init__",
 ]  # fmt: skip
 
 #: The only modules that may import a third party, besides NumPy and SciPy.
