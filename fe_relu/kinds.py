@@ -35,9 +35,9 @@ from fe_relu.surrogate import Surrogate
 if TYPE_CHECKING:
     from mpi4py import MPI
 
-#: A surrogate's grid may have any size, but to cut it into blocks takes 8 bytes for each cell along
-#: a side.
-MAX_SIDE = 1 << 22
+#: A surrogate's grid may be of any size, but to cut it into blocks takes up to 20 bytes for each
+#: cell along a side.
+MAX_SIDE = 1 << 20
 
 
 def _itself(network: Any) -> Any:
