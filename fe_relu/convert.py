@@ -138,7 +138,7 @@ def function_from_network(
         if not is_space:
             raise TypeError(f"expected a dolfinx.fem.FunctionSpace, not {type(V).__name__}")
         if not callable(network):
-            raise wrong_kind(network, "a callable network is needed", "to_p1", "compress")
+            raise wrong_kind(network, "callable", "to_p1", "compress")
         require_lagrange(V)
         require_plane_triangles(V.mesh)
         require_outputs(network, V)

@@ -39,8 +39,6 @@ def nested_levels(grid: Grid, levels: int | None) -> int:
         isinstance(levels, bool) or not isinstance(levels, int | np.integer)
     ):
         raise TypeError(f"levels must be an integer or None, not {levels!r}")
-    if levels is not None and levels > MOST_LEVELS:
-        raise ValueError(f"levels must be at most {MOST_LEVELS}; no grid is halved more often")
     if grid.diagonal not in NESTING:
         raise ValueError(
             "right_left meshes do not nest: diagonals of coarse cells run across finer cells "
@@ -54,6 +52,10 @@ def nested_levels(grid: Grid, levels: int | None) -> int:
         return int(levels)
     if levels is not None and levels < 0:
         raise ValueError(f"levels must be at least 0, not {levels}")
+    if levels is not None and levels > MOST_LEVELS:
+        raise ValueError(
+            f"levels must be at most {MOST_LEVELS}; {nx} x {ny} cells were halved {most} times"
+        )
     unit = 2 if levels is None else 1 << int(levels)
     wanted = "halving" if levels is None else f"halving {levels} times"
     near = [

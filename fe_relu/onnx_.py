@@ -83,7 +83,7 @@ def check_form(network: Any, form: str, *, remedy: str = 'form="active"') -> Non
     if form not in FORMS:
         raise ValueError(f'form must be "relu" or "active", not {form!r}')
     if not (isinstance(network, ReLUNetwork) or hasattr(network, "explicit")):
-        raise wrong_kind(network, "a network of this package is needed", "to_p1", "compress")
+        raise wrong_kind(network, "a network of layers", "to_p1", "compress")
     if form == "relu" and isinstance(network, P1Network):
         # Every diagonal has at least so many lines, so nothing is gathered only to be refused.
         width, grid = 2 * sum(network.grid.shape), network.grid

@@ -15,6 +15,7 @@ REMEDIES = {
 
 def wrong_kind(network: Any, taken: str, *methods: str) -> TypeError:
     """The error that names what is taken, and which of these methods of the network make that."""
-    ways = [REMEDIES[method] for method in methods if hasattr(network, method)]
+    known = methods if hasattr(network, "dim_out") else ()  # arrays have a compress too
+    ways = [REMEDIES[method] for method in known if hasattr(network, method)]
     remedy = f"; its {', its '.join(ways)}" if ways else ""
-    return TypeError(f"{taken}, not a {type(network).__name__}{remedy}")
+    return TypeError(f"{type(network).__name__} is not {taken}{remedy}")

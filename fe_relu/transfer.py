@@ -67,7 +67,7 @@ def interpolation_plan(network: GridNetwork, V: fem.FunctionSpace) -> Interpolat
     """
     with together(V.mesh.comm):
         if not isinstance(network, GridNetwork):
-            taken = "a plan is for a P1Network or P2Network (u.interpolate takes any callable)"
+            taken = "a P1Network or P2Network (u.interpolate takes any callable)"
             raise wrong_kind(network, taken, "to_p1")
         require_outputs(network, V)
         if V.mesh.geometry.dim != 2 or V.ufl_element().family_name != "P" or V.component():

@@ -43,7 +43,7 @@ def write_vnnlib(
     comm = getattr(network, "comm", None)
     with together(comm):
         if not isinstance(network, P1Network | ReLUNetwork):
-            taken = "a property file is about a P1Network or ReLUNetwork"
+            taken = "a P1Network or ReLUNetwork"
             raise wrong_kind(network, taken, "to_p1", "explicit")
         if margin is not None and not 0 < margin < np.inf:
             raise ValueError(f"margin must be positive and finite, not {margin}")
