@@ -156,9 +156,9 @@ class Blocks:
         return replace(self, shape=(nx * factor, ny * factor), unit=self.unit * factor)
 
     @staticmethod
-    def of(grid: Grid, size: int) -> Blocks:
+    def of(grid: Grid, size: int, unit: int = 1) -> Blocks:
         """The shortest of `layouts`."""
-        return Blocks.layouts(grid, size)[0]
+        return Blocks.layouts(grid, size, unit)[0]
 
     def favourite(self, grid: Grid, vertices: npt.NDArray[np.int64]) -> tuple[int, int]:
         """The block that most of these vertices lie in, and how many do; (−1, 0) without any."""

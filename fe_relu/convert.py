@@ -18,6 +18,7 @@ from fe_relu.p1 import P1Network
 from fe_relu.p2 import P2Network, checked_levels
 from fe_relu.parallel import require_alike, same_ranks, together
 from fe_relu.redistribute import aligned_blocks
+from fe_relu.remedies import wrong_kind
 from fe_relu.spaces import (
     Network,
     at_dofs,
@@ -124,7 +125,8 @@ def function_from_network(
 
     Raises:
         UnsupportedFunctionError: V is not P1 or P2 on plane triangles.
-        TypeError: V is no function space, or ranks pass different kinds of network.
+        TypeError: V is no function space, the network cannot be called, or ranks pass different
+            kinds of network.
         ValueError: rtol is not in [0, 0.1], the network has another number of outputs than V, or
             it gives NaN.
     """
@@ -135,6 +137,8 @@ def function_from_network(
     with together(comm):
         if not is_space:
             raise TypeError(f"expected a dolfinx.fem.FunctionSpace, not {type(V).__name__}")
+        if not callable(network):
+            raise wrong_kind(network, "callable", "to_p1", "compress")
         require_lagrange(V)
         require_plane_triangles(V.mesh)
         require_outputs(network, V)

@@ -48,9 +48,10 @@ def save(
     """The file at path becomes this network, or stays what it was if anything fails.
 
     Collective over `network.comm` if it has one; all ranks then name one file on a file system that
-    they share. Values spread in blocks are written by the ranks that hold them, and the file is the
-    same, byte for byte, on any number of ranks and in any layout. An explicit network has no
-    communicator: one process saves it.
+    they share. Values spread in blocks are written by the ranks that hold them, but for those of a
+    `Surrogate`, which are few and gathered first. The file is the same, byte for byte, on any
+    number of ranks and in any layout. An explicit network has no communicator: one process saves
+    it.
 
     Args:
         network: Of one of the kinds in `fe_relu.kinds`.
@@ -68,9 +69,15 @@ def save(
     with together(comm):
         target = os.path.realpath(os.fsdecode(path))
         require_replaceable(target)
-        contents, header = _contents_and_header(network, names, units)
+        name = _kind_name(network)
     if comm is not None:
-        require_alike(comm, (target, header.encoded), "paths, networks, names or units")
+        spread = getattr(network, "blocks", None) is not None
+        require_alike(comm, (target, name, spread), "paths, networks or layouts")
+    network = KINDS[name].prepared(network)
+    with together(comm):
+        contents, header = _contents_and_header(name, network, names, units)
+    if comm is not None:
+        require_alike(comm, header.encoded, "networks, names or units")
     with (
         replacing(target, header.encoded, header.size, comm) as temporary,
         open(temporary, "r+b") as file,
@@ -127,13 +134,17 @@ def metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
         return _described(file)[2]
 
 
-def _contents_and_header(
-    network: Any, names: Sequence[str] | None, units: Sequence[str] | None
-) -> tuple[Contents, Header]:
+def _kind_name(network: Any) -> str:
     name = next((name for name, kind in KINDS.items() if kind.network_type is type(network)), None)
     if name is None:
         kinds = ", ".join(kind.network_type.__name__ for kind in KINDS.values())
         raise TypeError(f"a file holds a {kinds}, not a {type(network).__name__}")
+    return name
+
+
+def _contents_and_header(
+    name: str, network: Any, names: Sequence[str] | None, units: Sequence[str] | None
+) -> tuple[Contents, Header]:
     for given, what in ((names, "names"), (units, "units")):
         _require_texts(given, what, network.dim_out)
     contents = KINDS[name].contents(network)

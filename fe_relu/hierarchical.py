@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ from fe_relu import surplus
 from fe_relu.blocks import Blocks, Window
 from fe_relu.grid import Grid
 from fe_relu.hats import lines_in_use
+from fe_relu.intervals import Box
 from fe_relu.nesting import (
     Nesting,
     checked_level,
@@ -116,6 +117,12 @@ class HierarchicalNetwork:
         nodal = self.nesting.join(np.atleast_2d(self.surpluses).copy(), coarse)
         nodal = nodal[0] if self.surpluses.ndim == 1 else nodal
         return P1Network(self.grid, nodal, self.comm, self.blocks)
+
+    def bounds(self, box: Box | None = None) -> NoReturn:
+        """Raises the TypeError that says whose bounds are known."""
+        raise TypeError(
+            "a HierarchicalNetwork has no bounds of its own; to_p1().bounds(box) are exact"
+        )
 
     def truncate(self, *, levels: int) -> Surrogate:
         """The interpolant of u on the mesh of a level: all coefficients up to that one. Collective.

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from fe_relu.blocks import Blocks
 from fe_relu.convert import Layout, network_from_function
 from fe_relu.fields import GridNetwork
+from fe_relu.grid import Grid
 from fe_relu.hierarchical import HierarchicalNetwork
 from fe_relu.nesting import Nesting, nested_levels
 from fe_relu.p1 import P1Network
@@ -100,13 +101,18 @@ def _require_room(surpluses: npt.NDArray, levels: int) -> None:
         )
 
 
+def unit_of_blocks(grid: Grid, levels: int, size: int) -> int:
+    """The power of two whose multiples blocks for so many ranks are cut at."""
+    most = math.isqrt(grid.shape[0] * grid.shape[1] // (UNITS_PER_RANK * size))
+    return 1 << min(levels, max(most, 1).bit_length() - 1)
+
+
 def _in_units(network: P1Network, levels: int) -> tuple[npt.NDArray, Blocks | None]:
     """The network's values (k, n), in blocks that are cut at multiples of a power of two."""
     values, grid, comm, blocks = np.atleast_2d(network.values), network.grid, network.comm, None
     if comm is None or network.blocks is None:
         return values.copy(), None
-    most = math.isqrt(grid.shape[0] * grid.shape[1] // (UNITS_PER_RANK * comm.size))
-    unit = 1 << min(levels, max(most, 1).bit_length() - 1)
+    unit = unit_of_blocks(grid, levels, comm.size)
     if network.blocks.unit % unit == 0:
         return values.copy(), network.blocks
     window = network.window

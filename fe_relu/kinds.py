@@ -6,25 +6,42 @@ Only what a network is made from is stored; what follows from it is computed ane
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
-from scipy import sparse
-
-from fe_relu import safetensors
 from fe_relu.blocks import Blocks, Window
 from fe_relu.bubbles import DeepNetwork
 from fe_relu.grid import Grid
-from fe_relu.network import Affine, ReLUNetwork
+from fe_relu.hierarchical import HierarchicalNetwork
+from fe_relu.hierarchy import unit_of_blocks
+from fe_relu.nesting import Nesting, levels_and_stars, nested_levels
+from fe_relu.network import ReLUNetwork
 from fe_relu.p1 import P1Network
-from fe_relu.safetensors import Tensor, naturals
+from fe_relu.p2 import P2Network
+from fe_relu.safetensors import naturals
 from fe_relu.stored import Array, Contents, Stored
+from fe_relu.stored_grid import (
+    coarse_values,
+    grid_facts,
+    stored_grid,
+    vertex_array,
+    vertex_tensor,
+    window_values,
+)
+from fe_relu.stored_layers import layer_arrays, stored_layer
+from fe_relu.surrogate import Surrogate
 
 if TYPE_CHECKING:
     from mpi4py import MPI
+
+#: A surrogate's grid may be of any size, but to cut it into blocks takes up to 20 bytes for each
+#: cell along a side.
+MAX_SIDE = 1 << 20
+
+
+def _itself(network: Any) -> Any:
+    return network
 
 
 @dataclass(frozen=True)
@@ -38,97 +55,142 @@ class Kind:
             over its ranks in blocks, the network. Local. Raises ValueError or TypeError if what is
             stored is none.
         spreads: Whether networks of this kind can be spread.
+        prepared: From a network, the same one in a layout that `contents` takes. Collective.
     """
 
     network_type: type
     contents: Callable[[Any], Contents]
     network: Callable[[Stored, MPI.Comm | None, bool], Any]
     spreads: bool = False
+    prepared: Callable[[Any], Any] = _itself
 
 
-# Nodal values on a grid
+def _own_facts(network: Any, facts: dict[str, type]) -> dict[str, Any]:
+    return {name: kind(getattr(network, name)) for name, kind in facts.items()}
+
+
+def _stored_facts(stored: Stored, facts: dict[str, type]) -> dict[str, Any]:
+    return {name: stored.fact(name, kind) for name, kind in facts.items()}
+
+
+# Numbers on a grid
 
 
 def nodal(network_type: type, **facts: type) -> Kind:
-    """A type of networks with arguments and attributes grid, values, comm, blocks, and facts."""
+    """A type of `GridNetwork` whose further arguments and attributes are facts."""
+    degree: int = network_type.degree  # type: ignore[attr-defined]
 
     def contents(network: Any) -> Contents:
-        values, grid = network.values, network.grid
-        shape = (*values.shape[:-1], grid.num_vertices)
-        stored = {
-            "grid": {
-                "origin": grid.origin.tolist(),
-                "axes": grid.axes.tolist(),
-                "shape": list(grid.shape),
-                "diagonal": grid.diagonal,
-            }
-        }
-        own = {name: kind(getattr(network, name)) for name, kind in facts.items()}
-        return Contents(stored | own, {"values": Array(values.dtype, shape, _nodal_parts(network))})
+        nodes, window = network.node_grid, network.window.scaled(degree)
+        array = vertex_array(network.values, nodes, window, network.comm, network.blocks)
+        own = _own_facts(network, facts)
+        return Contents({"grid": grid_facts(network.grid)} | own, {"values": array})
 
     def network(stored: Stored, comm: MPI.Comm | None, spread: bool) -> Any:
         grid = stored_grid(stored)
-        stored.require_tensors(["values"])
-        tensor = stored.tensor("values", "f", len(stored.tensors["values"].shape))
-        if tensor.shape[-1:] != (grid.num_vertices,):
-            raise ValueError(
-                f"'values' has shape {list(tensor.shape)}, but the grid of shape "
-                f"{list(grid.shape)} has {grid.num_vertices} vertices"
-            )
+        tensor = vertex_tensor(stored, "values", grid, degree)
         blocks = Blocks.of(grid, comm.size) if comm is not None and spread else None
-        window = None if comm is None or blocks is None else blocks.window(comm.rank)
-        values = _nodal_values(stored, tensor, grid, window)
-        own = {name: stored.fact(name, kind) for name, kind in facts.items()}
+        window = _window(grid, comm, blocks).scaled(degree)
+        values = window_values(stored, tensor, grid.refined(degree), window)
+        own = _stored_facts(stored, facts)
         return network_type(grid=grid, values=values, comm=comm, blocks=blocks, **own)
 
     return Kind(network_type, contents, network, spreads=True)
 
 
-def _nodal_parts(network: Any) -> Iterator[tuple[int, npt.NDArray]]:
-    """All values by the first rank, or in blocks, each by one of the ranks that hold it."""
-    grid, comm, blocks = network.grid, network.comm, network.blocks
-    if comm is None or blocks is None:
-        if comm is None or comm.rank == 0:
-            yield 0, network.values
-        return
-    for k, row in enumerate(np.atleast_2d(network.values)):
-        for run in network.window.runs(grid, own=True):
-            yield k * grid.num_vertices + run.first, row[run.place : run.place + run.length]
+def _window(grid: Grid, comm: MPI.Comm | None, blocks: Blocks | None) -> Window:
+    return (
+        Window((0, 0), grid.shape) if comm is None or blocks is None else blocks.window(comm.rank)
+    )
 
 
-def _nodal_values(stored: Stored, tensor: Tensor, grid: Grid, window: Window | None) -> npt.NDArray:
-    """The values of a window, all of them without one."""
-    if window is None:
-        return stored.whole("values", "f", len(tensor.shape))
-    count = window.num_vertices(grid.has_centres)
-    values = np.empty((*tensor.shape[:-1], count), tensor.dtype.newbyteorder("="))
-    for k, row in enumerate(np.atleast_2d(values)):
-        for run in window.runs(grid):
-            first, part = (
-                k * grid.num_vertices + run.first,
-                slice(run.place, run.place + run.length),
+def hierarchical() -> Kind:
+    """Coefficients of all vertices; blocks are cut in units, and ranks share what these leave."""
+
+    def contents(network: HierarchicalNetwork) -> Contents:
+        grid, where = network.grid, (network.window, network.comm, network.blocks)
+        array = vertex_array(network.surpluses, grid, *where)
+        return Contents({"grid": grid_facts(grid), "levels": network.levels}, {"surpluses": array})
+
+    def network(stored: Stored, comm: MPI.Comm | None, spread: bool) -> HierarchicalNetwork:
+        grid = stored_grid(stored)
+        tensor = vertex_tensor(stored, "surpluses", grid)
+        levels = nested_levels(grid, stored.fact("levels", int))
+        blocks = _blocks_in_units(grid, levels, comm) if spread else None
+        values = window_values(stored, tensor, grid, _window(grid, comm, blocks))
+        nesting = Nesting.of(grid, levels, comm, blocks)
+        coarse = coarse_values(stored, tensor, nesting) if nesting.is_shared else None
+        return HierarchicalNetwork(grid, levels, values, comm, blocks, coarse)
+
+    return Kind(HierarchicalNetwork, contents, network, spreads=True)
+
+
+def _blocks_in_units(grid: Grid, levels: int, comm: MPI.Comm | None) -> Blocks | None:
+    if comm is None:
+        return None
+    return Blocks.of(grid, comm.size, unit_of_blocks(grid, levels, comm.size))
+
+
+def sparse(**facts: type) -> Kind:
+    """Kept coefficients, which are few: one rank writes them, and each reads all and chooses."""
+
+    def prepared(network: Surrogate) -> Surrogate:
+        if network.blocks is None:
+            return network
+        whole = network.gather()
+        assert whole is not None
+        return replace(whole, comm=network.comm)
+
+    def contents(network: Surrogate) -> Contents:
+        grid, first = network.grid, network.comm is None or network.comm.rank == 0
+        arrays = {
+            name: Array(array.dtype, array.shape, [(0, array)] if first else [])
+            for name, array in (
+                ("vertices", network.vertices),
+                ("coefficients", network.coefficients),
             )
-            safetensors.read(stored.file, tensor, first, row[part])
-    return values
+        }
+        shape = {"levels": network.levels, "kept": list(network.kept)}
+        own = _own_facts(network, facts)
+        return Contents({"grid": grid_facts(grid)} | shape | own, arrays)
+
+    def network(stored: Stored, comm: MPI.Comm | None, spread: bool) -> Surrogate:
+        stored.require_tensors(["vertices", "coefficients"])
+        grid, dims = stored_grid(stored), len(stored.tensors["coefficients"].shape)
+        whole = Surrogate(
+            grid,
+            nested_levels(grid, stored.fact("levels", int)),
+            stored.whole("vertices", "i"),
+            stored.whole("coefficients", "f", dims),
+            naturals(stored.facts.get("kept"), "kept", most=64),
+            **_stored_facts(stored, facts),
+        )
+        return replace(whole, comm=comm) if comm is None or not spread else _part(whole, comm)
+
+    return Kind(Surrogate, contents, network, spreads=True, prepared=prepared)
 
 
-def stored_grid(stored: Stored) -> Grid:
-    """The grid of the facts.
+def _part(whole: Surrogate, comm: MPI.Comm) -> Surrogate:
+    """What this rank holds of a surrogate in blocks.
 
     Raises:
-        ValueError: There is none.
+        ValueError: The grid is too large to be cut.
     """
-    grid = stored.fact("grid", dict)
-    try:
-        numbers = [*grid["origin"], *(step for row in grid["axes"] for step in row)]
-        shape = naturals(grid["shape"], "the shape of the grid", most=2)
-        diagonal = grid["diagonal"]
-    except (KeyError, TypeError):
-        raise ValueError("the grid has no lists origin, axes and shape, and diagonal") from None
-    if not all(type(number) in (int, float) for number in numbers) or type(diagonal) is not str:
-        raise ValueError("origin or axes of the grid hold something else than numbers")
-    with np.errstate(all="ignore"):
-        return Grid(grid["origin"], grid["axes"], shape, diagonal)  # type: ignore[arg-type]
+    grid, levels = whole.grid, whole.levels
+    if max(grid.shape) > MAX_SIDE:
+        raise ValueError(
+            f"a grid of {grid.shape[0]} x {grid.shape[1]} cells is not cut into blocks; "
+            'layout="replicated" gives each rank the whole'
+        )
+    blocks = _blocks_in_units(grid, levels, comm)
+    assert blocks is not None
+    positions, ranks = blocks.holders(grid, whole.vertices)
+    nesting = Nesting.of(grid, levels, comm, blocks)
+    level, _ = levels_and_stars(grid, levels, whole.vertices)
+    held = (level <= nesting.outer) & nesting.is_shared
+    held[positions[ranks == comm.rank]] = True
+    vertices, coefficients = whole.vertices[held], whole.coefficients[..., held]
+    return replace(whole, vertices=vertices, coefficients=coefficients, comm=comm, blocks=blocks)
 
 
 # Affine layers
@@ -138,72 +200,29 @@ def layered(network_type: type, **facts: type) -> Kind:
     """A type of networks with arguments and attributes layers, and facts."""
 
     def contents(network: Any) -> Contents:
-        own = {name: kind(getattr(network, name)) for name, kind in facts.items()}
         arrays = {}
         for k, layer in enumerate(network.layers):
-            for name, numbers in _layer_arrays(layer).items():
+            for name, numbers in layer_arrays(layer).items():
                 arrays[f"layers.{k}.{name}"] = Array(numbers.dtype, numbers.shape, [(0, numbers)])
-        return Contents({"widths": list(network.widths)} | own, arrays)
+        return Contents({"widths": list(network.widths)} | _own_facts(network, facts), arrays)
 
     def network(stored: Stored, comm: MPI.Comm | None, spread: bool) -> Any:
         widths = naturals(stored.facts.get("widths"), "widths")
         depth = len(widths) - 1
         if depth < 1 or len(stored.tensors) != 4 * depth:
             raise ValueError(f"{len(stored.tensors)} arrays are not {depth} layers")
-        layers = [_layer(stored, k, widths[k], widths[k + 1]) for k in range(depth)]
-        own = {name: stored.fact(name, kind) for name, kind in facts.items()}
-        return network_type(tuple(layers), **own)
+        layers = [stored_layer(stored, k, widths[k], widths[k + 1]) for k in range(depth)]
+        return network_type(tuple(layers), **_stored_facts(stored, facts))
 
     return Kind(network_type, contents, network)
-
-
-def _layer_arrays(layer: Affine) -> dict[str, npt.NDArray]:
-    """The weight by compressed rows, and the bias; indices in 32 bits where they fit."""
-    weight = layer.weight
-    index = np.int32 if max(*weight.shape, weight.nnz) < 1 << 31 else np.int64
-    return {
-        "weight.data": weight.data,
-        "weight.indices": weight.indices.astype(index),
-        "weight.indptr": weight.indptr.astype(index),
-        "bias": layer.bias,
-    }
-
-
-def _layer(stored: Stored, k: int, dim_in: int, dim_out: int) -> Affine:
-    names = [f"layers.{k}.{name}" for name in ("weight.data", "weight.indices", "weight.indptr")]
-    for name in (*names, f"layers.{k}.bias"):
-        if name not in stored.tensors:
-            raise ValueError(f"the array {name!r} is missing")
-    data = stored.whole(names[0], "f")
-    indices, indptr = (stored.whole(name, "i") for name in names[1:])
-    bias = stored.whole(f"layers.{k}.bias", "f")
-    if data.dtype != bias.dtype:
-        raise ValueError(f"weight and bias of layer {k} are {data.dtype} and {bias.dtype}")
-    if bias.shape != (dim_out,):
-        raise ValueError(f"layer {k} has {bias.size} biases for {dim_out} outputs")
-    _require_rows(k, indices, indptr, (dim_out, dim_in), data.size)
-    return Affine(sparse.csr_array((data, indices, indptr), shape=(dim_out, dim_in)), bias)
-
-
-def _require_rows(
-    k: int, indices: npt.NDArray, indptr: npt.NDArray, shape: tuple[int, int], nnz: int
-) -> None:
-    """Raises unless these are the compressed rows of a matrix, each with increasing columns."""
-    dim_out, dim_in = shape
-    if indptr.size != dim_out + 1 or indptr[0] != 0 or indptr[-1] != nnz:
-        raise ValueError(f"indptr of layer {k} does not divide {nnz} weights into {dim_out} rows")
-    if (indptr[1:] < indptr[:-1]).any():
-        raise ValueError(f"indptr of layer {k} decreases")
-    if indices.size != nnz or (indices < 0).any() or (indices >= dim_in).any():
-        raise ValueError(f"indices of layer {k} are not {nnz} columns from 0 to {dim_in - 1}")
-    falls = np.flatnonzero(indices[1:] <= indices[:-1]) + 1
-    if not np.isin(falls, indptr).all():
-        raise ValueError(f"indices of layer {k} do not increase within each row")
 
 
 #: The name in the file of each kind. A further kind is a further row.
 KINDS = {
     "p1": nodal(P1Network),
+    "p2": nodal(P2Network, levels=int),
+    "hierarchical": hierarchical(),
+    "surrogate": sparse(error=float, bound=float, h1_error=float, ceiling=float),
     "relu": layered(ReLUNetwork),
     "deep": layered(DeepNetwork, error_bound=float),
 }

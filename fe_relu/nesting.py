@@ -20,6 +20,9 @@ from fe_relu.kernels import CUTS, Place
 if TYPE_CHECKING:
     from mpi4py import MPI
 
+#: Numbers of cells have 63 bits.
+MOST_LEVELS = 62
+
 #: Diagonals whose halves are halved alike.
 NESTING = tuple(name for name in DIAGONALS if name != "right_left")
 
@@ -49,6 +52,10 @@ def nested_levels(grid: Grid, levels: int | None) -> int:
         return int(levels)
     if levels is not None and levels < 0:
         raise ValueError(f"levels must be at least 0, not {levels}")
+    if levels is not None and levels > MOST_LEVELS:
+        raise ValueError(
+            f"levels must be at most {MOST_LEVELS}; {nx} x {ny} cells were halved {most} times"
+        )
     unit = 2 if levels is None else 1 << int(levels)
     wanted = "halving" if levels is None else f"halving {levels} times"
     near = [

@@ -17,6 +17,7 @@ from fe_relu.optional import needed
 from fe_relu.p1 import P1Network
 from fe_relu.parallel import together
 from fe_relu.pieces import pieces
+from fe_relu.remedies import wrong_kind
 from fe_relu.replacing import require_replaceable
 
 Form = Literal["relu", "active"]
@@ -84,7 +85,7 @@ def check_form(network: Any, form: str, *, remedy: str = 'form="active"') -> Non
     if form not in FORMS:
         raise ValueError(f'form must be "relu" or "active", not {form!r}')
     if not (isinstance(network, ReLUNetwork) or hasattr(network, "explicit")):
-        raise TypeError(f"{type(network).__name__} is not a network of this package")
+        raise wrong_kind(network, "a network of layers", "to_p1", "compress")
     if form == "relu" and isinstance(network, P1Network):
         # Every diagonal has at least so many lines, so nothing is gathered only to be refused.
         width, grid = 2 * sum(network.grid.shape), network.grid

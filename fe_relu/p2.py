@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass
 from functools import cached_property, partial
+from typing import NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,7 @@ from fe_relu import kernels, p2_kernels
 from fe_relu.blocks import Window
 from fe_relu.fields import GridNetwork
 from fe_relu.grid import Grid
+from fe_relu.intervals import Box
 from fe_relu.network import ReLUNetwork
 from fe_relu.p2_layers import explicit_layers
 from fe_relu.parallel import largest
@@ -132,6 +134,13 @@ class P2Network(GridNetwork):
         """
         own = 4.0**-self.levels * largest_bump(self._edges)
         return own if self.blocks is None or self.comm is None else largest(self.comm, own)
+
+    def bounds(self, box: Box | None = None) -> NoReturn:
+        """Raises the TypeError that says whose bounds are known."""
+        raise TypeError(
+            "a P2Network has no exact bounds; explicit().bounds(box) enclose its values by "
+            "interval arithmetic"
+        )
 
     def explicit(self) -> ReLUNetwork:
         """The same function as affine layers with a ReLU after all but the last.

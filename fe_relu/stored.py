@@ -49,11 +49,13 @@ class Stored:
     tensors: Mapping[str, Tensor]
 
     def fact(self, name: str, kind: type) -> Any:
-        """A fact of this very type, finite; integers are floats too."""
+        """A fact of this very type, finite, in 64 bits; integers are floats too."""
         found: Any = self.facts.get(name)
         if kind is float and type(found) is int:
             found = float(found)
-        infinite = isinstance(found, float) and not math.isfinite(found)
+        infinite = (isinstance(found, float) and not math.isfinite(found)) or (
+            isinstance(found, int) and abs(found) >> 63 > 0
+        )
         if type(found) is not kind or infinite:
             raise ValueError(f"{name} is {found!r:.40}, not a finite {kind.__name__}")
         return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,7 @@ from fe_relu.blocks import Blocks
 from fe_relu.fields import Outside, outside_mask
 from fe_relu.grid import Grid
 from fe_relu.hats import hidden_layers
+from fe_relu.intervals import Box
 from fe_relu.levelsum import LevelSum, on_boundary, outside
 from fe_relu.nesting import (
     Nesting,
@@ -32,6 +33,9 @@ from fe_relu.tables import Table
 
 if TYPE_CHECKING:
     from mpi4py import MPI
+
+#: Vertices are looked up by their numbers in float64, which has so many integers.
+MAX_VERTICES = 1 << 53
 
 #: Evaluation sums as many levels into nodal values as have at most this many vertices on a rank
 #: (1 GiB in float64).
@@ -63,7 +67,8 @@ class Surrogate:
         blocks: How it is spread over the ranks; None where each has all of it.
 
     Raises:
-        ValueError: vertices or coefficients have another shape, or are not of the grid or finite.
+        ValueError: vertices or coefficients have another shape, or are not of the grid or finite;
+            kept does not count them; an error is negative; or the grid has more than 2⁵³ vertices.
         TypeError: coefficients are not float32 or float64.
     """
 
@@ -86,20 +91,37 @@ class Surrogate:
         vertices, coefficients = np.array(self.vertices, np.int64), np.array(self.coefficients)
         if coefficients.dtype not in (np.float32, np.float64):
             raise TypeError(f"coefficients must be float32 or float64, not {coefficients.dtype}")
-        if coefficients.ndim not in (1, 2) or vertices.shape != coefficients.shape[-1:]:
+        rows = coefficients.shape[:-1]
+        if len(rows) > 1 or rows == (0,) or vertices.shape != coefficients.shape[-1:]:
             raise ValueError(
                 "a surrogate needs vertices of shape (n,) and coefficients of shape (n,) or "
                 f"(k, n), not {vertices.shape} and {coefficients.shape}"
             )
+        if self.grid.num_vertices > MAX_VERTICES:
+            raise ValueError(f"a surrogate's grid has at most {MAX_VERTICES} vertices")
         inside = (vertices >= 0) & (vertices < self.grid.num_vertices)
         if not inside.all() or (np.diff(vertices) <= 0).any():
             raise ValueError("kept vertices must be numbers of the grid's vertices, increasing")
         if not np.isfinite(coefficients).all():
             raise ValueError("coefficients must be finite; there are NaN or infinite ones")
+        if not all(e >= 0 for e in (self.error, self.bound, self.h1_error, self.ceiling)):
+            raise ValueError("errors and bounds of a surrogate must be at least 0")
         vertices.flags.writeable = coefficients.flags.writeable = False
         object.__setattr__(self, "levels", nested_levels(self.grid, self.levels))
+        self._require_count(vertices)
         object.__setattr__(self, "vertices", vertices)
         object.__setattr__(self, "coefficients", coefficients)
+
+    def _require_count(self, vertices: npt.NDArray[np.int64]) -> None:
+        """Raises unless kept says how many vertices there are of each level."""
+        level, _ = levels_and_stars(self.grid, self.levels, vertices)
+        found = tuple(map(int, np.bincount(level, minlength=self.levels + 1)))
+        whole = self.blocks is None
+        if len(self.kept) != len(found) or (whole and tuple(self.kept) != found):
+            raise ValueError(
+                f"kept must say how many vertices there are of each of {len(found)} levels, not "
+                f"{self.kept!r:.80}"
+            )
 
     @property
     def dim_in(self) -> int:
@@ -198,6 +220,13 @@ class Surrogate:
         places = mesh.window.local_numbers(mesh.grid, vertices[~everywhere])
         values[:, places] = rows[:, ~everywhere]
         return mesh.join(values, coarse)
+
+    def bounds(self, box: Box | None = None) -> NoReturn:
+        """Raises the TypeError that says whose bounds are known."""
+        raise TypeError(
+            "a Surrogate has no bounds of its own; to_p1().bounds(box) are exact on the mesh, "
+            "explicit().bounds(box) enclose its values everywhere"
+        )
 
     def explicit(self) -> ReLUNetwork:
         """The same function as three affine layers with a ReLU after the first two.

@@ -10,6 +10,7 @@ import numpy as np
 
 from fe_relu.fields import GridNetwork
 from fe_relu.parallel import together
+from fe_relu.remedies import wrong_kind
 from fe_relu.routing import Plan
 from fe_relu.spaces import UnsupportedFunctionError, require_outputs, space_of
 
@@ -62,8 +63,12 @@ def interpolation_plan(network: GridNetwork, V: fem.FunctionSpace) -> Interpolat
     Raises:
         UnsupportedFunctionError: V's functions are not given by values at points.
         ValueError: The network has another number of outputs than V.
+        TypeError: The network is of another kind.
     """
     with together(V.mesh.comm):
+        if not isinstance(network, GridNetwork):
+            taken = "a P1Network or P2Network (u.interpolate takes any callable)"
+            raise wrong_kind(network, taken, "to_p1")
         require_outputs(network, V)
         if V.mesh.geometry.dim != 2 or V.ufl_element().family_name != "P" or V.component():
             raise UnsupportedFunctionError(

@@ -13,6 +13,7 @@ from fe_relu.intervals import Box, checked_box
 from fe_relu.network import ReLUNetwork
 from fe_relu.p1 import P1Network
 from fe_relu.parallel import together
+from fe_relu.remedies import wrong_kind
 
 
 def write_vnnlib(
@@ -37,9 +38,13 @@ def write_vnnlib(
 
     Raises:
         ValueError: The box is missing, empty, flat or not finite; or margin is not positive.
+        TypeError: The network is of another kind.
     """
     comm = getattr(network, "comm", None)
     with together(comm):
+        if not isinstance(network, P1Network | ReLUNetwork):
+            taken = "a P1Network or ReLUNetwork"
+            raise wrong_kind(network, taken, "to_p1", "explicit")
         if margin is not None and not 0 < margin < np.inf:
             raise ValueError(f"margin must be positive and finite, not {margin}")
         sides = _sides(network, box)

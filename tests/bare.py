@@ -32,11 +32,14 @@ def examples():
     """Networks of all kinds by file name, from numbers that are written down here."""
     import numpy as np
 
-    from fe_relu import Affine, Grid, P1Network, ReLUNetwork
+    from fe_relu import Affine, Grid, HierarchicalNetwork, P1Network, P2Network, ReLUNetwork
     from fe_relu.deep import DeepNetwork
+    from fe_relu.hierarchy import Surrogate
 
     grid = Grid((-0.25, 1), [[0.5, 0.125], [0, 0.25]], (3, 2), "left_right")
     values = np.arange(-12, 12).reshape(2, 12) / 8
+    nested = Grid((-0.25, 1), [[0.5, 0.125], [0, 0.25]], (4, 2), "crossed")
+    kept = ([0, 2, 6, 14, 20], np.array([[1, -0.5, 0.25, 2, -1], [0, 3, 0.125, 1, 0.5]]), (4, 1))
     layers = (
         Affine([[1, 0.5], [0, -3], [0, 0]], [0.25, 0, 1]),
         Affine(np.array([[1, 0, -2], [0.5, 4, 0]], np.float32), np.array([-1, 0], np.float32)),
@@ -44,9 +47,16 @@ def examples():
     return {
         "p1": P1Network(grid, values),
         "p1_scalar_float32": P1Network(grid, values[0].astype(np.float32)),
+        "p2": P2Network(nested, np.arange(-77, 77).reshape(2, 77) / 8, levels=3),
+        "hierarchical": HierarchicalNetwork(nested, 1, np.arange(-23, 23).reshape(2, 23) / 8),
+        "surrogate": Surrogate(nested, 1, *kept, 0.5, 0.625, 1 / 3, 5.5),
         "relu": ReLUNetwork(layers),
         "deep": DeepNetwork(layers, 0.125),
     }
+
+
+def values(network, x):
+    return (network if callable(network) else network.to_p1())(x)
 
 
 def check():
@@ -59,7 +69,7 @@ def check():
         known = FILES / f"{name}.safetensors"
         loaded = fe_relu.load(known)
         assert type(loaded) is type(network)
-        assert loaded(x).tobytes() == network(x).tobytes()
+        assert values(loaded, x).tobytes() == values(network, x).tobytes()
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "again.safetensors"
             for each in (network, loaded):
