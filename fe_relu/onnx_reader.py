@@ -35,13 +35,19 @@ def from_onnx(path: str | os.PathLike[str]) -> ReLUNetwork:
         OSError: The file cannot be read.
         FileFormatError: This is no ONNX file, or not such a graph; the message names the node.
     """
+    return network_and_metadata(path)[0]
+
+
+def network_and_metadata(path: str | os.PathLike[str]) -> tuple[ReLUNetwork, dict[str, str]]:
+    """What `from_onnx` returns, and the texts that the file has besides, by name."""
     with needed("onnx", "from_onnx"):
         import onnx
-    graph = _loaded(onnx.load, path).graph
+    model = _loaded(onnx.load, path)
     try:
-        return _network(graph)
+        network = _network(model.graph)
     except ValueError as error:
         raise FileFormatError(f"{os.fspath(path)}: {error}") from error
+    return network, {entry.key: entry.value for entry in model.metadata_props}
 
 
 def _network(graph: onnx.GraphProto) -> ReLUNetwork:
