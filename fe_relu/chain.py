@@ -45,6 +45,7 @@ class Chain:
             return self.last
         if self.dim_out is None:
             raise ValueError("comes before any weights, which would say how long the input is")
+        require_room(self.dim_out)
         dtype = self.layers[-1].bias.dtype if self.layers else np.float32
         return Affine(sparse.eye_array(self.dim_out, dtype=dtype), np.zeros(self.dim_out, dtype))
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
 from collections.abc import Iterator, Mapping
@@ -179,7 +180,8 @@ def write_model(
     with _replaced(path) as file:
         file.write(model.SerializeToString())
     used = {entry.value for tensor in constants for entry in tensor.external_data}
-    for old in path.parent.glob(_external_name(path, "?" * 16)):
+    pattern = _external_name(Path(glob.escape(path.name)), "[0-9a-f]" * 16)
+    for old in path.parent.glob(pattern):
         if old.name not in used:
             old.unlink()
 

@@ -35,17 +35,25 @@ def from_onnx(path: str | os.PathLike[str]) -> ReLUNetwork:
         OSError: The file cannot be read.
         FileFormatError: This is no ONNX file, or not such a graph; the message names the node.
     """
+    return network_and_metadata(path)[0]
+
+
+def network_and_metadata(path: str | os.PathLike[str]) -> tuple[ReLUNetwork, dict[str, str]]:
+    """What `from_onnx` returns, and the texts that the file has besides, by name."""
     with needed("onnx", "from_onnx"):
         import onnx
-    graph = _loaded(onnx.load, path).graph
+    model = _loaded(onnx.load, path)
     try:
-        return _network(graph)
+        network = _network(model.graph)
     except ValueError as error:
         raise FileFormatError(f"{os.fspath(path)}: {error}") from error
+    return network, {entry.key: entry.value for entry in model.metadata_props}
 
 
 def _network(graph: onnx.GraphProto) -> ReLUNetwork:
     constants = {tensor.name: _array(tensor) for tensor in graph.initializer}
+    if len(constants) < len(graph.initializer):
+        raise ValueError("one name names several weights")
     inputs = [value.name for value in graph.input if value.name not in constants]
     if len(inputs) != 1 or len(graph.output) != 1 or graph.sparse_initializer:
         raise ValueError(
@@ -56,6 +64,8 @@ def _network(graph: onnx.GraphProto) -> ReLUNetwork:
     values: dict[str, Any] = {**constants, inputs[0]: Chain(_declared_width(graph, inputs[0]))}
     for node in graph.node:
         with _named(node):
+            if node.output[0] in values:
+                raise ValueError(f"makes {node.output[0]!r} again, which is there already")
             values[node.output[0]] = _result(node, values)
     result = values.get(graph.output[0].name)
     if not isinstance(result, Chain):
@@ -72,18 +82,22 @@ def _declared_width(graph: onnx.GraphProto, name: str) -> int | None:
 
 def _loaded(load: Callable[..., Any], path: str | os.PathLike[str]) -> onnx.ModelProto:
     """The file's message; what protobuf and onnx raise is turned into one kind of error."""
+    with open(path, "rb"):
+        pass  # from here on errors are about what is in the file
     try:
         return load(os.fspath(path))
-    except OSError:
-        raise
     except Exception as error:
-        raise FileFormatError(f"{os.fspath(path)} is no ONNX file: {error}") from error
+        cause = str(error) or type(error).__name__
+        raise FileFormatError(f"{os.fspath(path)} is no ONNX file: {cause}") from error
 
 
 def _gemm(node: onnx.NodeProto, a: Any, b: Any, c: Any = None) -> Any:
     settings = {"alpha": 1.0, "beta": 1.0, "transA": 0, "transB": 0, **_attributes(node)}
     if not (isinstance(a, Chain) and isinstance(b, np.ndarray)) or settings["transA"]:
         raise ValueError("must multiply rows of the input by a constant matrix")
+    for name in ("alpha", "beta"):
+        if not isinstance(settings[name], int | float):
+            raise ValueError(f"must have one number as {name}")
     weight = b if settings["transB"] else b.T
     if weight.ndim != 2:
         raise ValueError(f"has weights of shape {b.shape}, which is no matrix")
@@ -112,8 +126,12 @@ def _relu(node: onnx.NodeProto, a: Any) -> Any:
 
 
 def _constant(node: onnx.NodeProto) -> npt.NDArray:
+    from onnx import TensorProto
+
     attributes = _attributes(node)
     if "value" in attributes:
+        if not isinstance(attributes["value"], TensorProto):
+            raise ValueError("must hold a tensor in value")
         return _array(attributes["value"])
     if "value_float" in attributes or "value_floats" in attributes:
         return np.array(attributes.get("value_float", attributes.get("value_floats")), np.float32)

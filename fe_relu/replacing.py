@@ -31,6 +31,17 @@ def require_replaceable(target: str) -> None:
 
 
 @contextlib.contextmanager
+def told_of(target: str) -> Iterator[None]:
+    """Errors about a file that is to become target are told of target."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise type(error)(error.errno, error.strerror, target) from error
+
+
+@contextlib.contextmanager
 def replacing(target: str, start: bytes, size: int, comm: MPI.Comm | None) -> Iterator[str]:
     """A temporary file beside target that takes its place if all ranks come through.
 
@@ -44,7 +55,7 @@ def replacing(target: str, start: bytes, size: int, comm: MPI.Comm | None) -> It
     try:
         with together(comm):
             if first:
-                with open(temporary, "xb") as file:
+                with told_of(target), open(temporary, "xb") as file:
                     file.write(start)
                     file.truncate(size)
         if comm is not None:

@@ -17,6 +17,7 @@ from dolfinx import fem
 
 import fe_relu
 from cases import DIAGONALS, evaluated, points_in_cells, random_function, rectangle
+from fe_relu import replacing
 from fe_relu.cli import main as cli
 from fe_relu.cli import npy_points, npz, streaming, text_points
 from fe_relu.cli.summary import explicit_size
@@ -137,6 +138,47 @@ def test_broken_pipe_is_quiet():
     )
     os.close(write)
     assert (ended.returncode, ended.stderr) == (141, b"")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no full device here")
+def test_output_that_cannot_be_written_is_one_line():
+    saved()
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run(
+            [*FE_RELU, "info", "u.safetensors"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=90,
+            env=serial_environment() | {"PYTHONPATH": str(TESTS.parent)},
+        )
+    assert ended.returncode == 2
+    assert ended.stderr == "fe-relu: error: standard output: No space left on device\n"
+
+
+def test_errors_are_plain_text_in_one_line(capsys):
+    escapes = "\x1b[1;31mred\x1b[0m\n.onnx"
+    told = refused(capsys, "info", escapes)
+    assert told == "red .onnx: no such file"
+    saved()
+    assert refused(capsys, "eval", "u.safetensors", "a\n\tb\x07", "-o", "v.npy").startswith("a b: ")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of protobuf, which onnx imports
+def test_folders_that_cannot_be_written_are_told_by_the_file(capsys, monkeypatch):
+    saved()
+    Path("u.csv").write_text("0,1\n")
+
+    def denied(*_, **options):
+        raise PermissionError(13, "Permission denied", "tmp1234")
+
+    monkeypatch.setattr(streaming.tempfile, "TemporaryFile", denied)
+    told = refused(capsys, "eval", "u.safetensors", "u.csv", "-o", "values.npy")
+    assert told == f"{os.path.realpath('values.npy')}: Permission denied"
+    monkeypatch.setattr(replacing, "open", denied, raising=False)
+    for out in ("v.onnx", "v.safetensors"):
+        told = refused(capsys, "convert", "u.safetensors", out)
+        assert told == f"{os.path.realpath(out)}: Permission denied"
 
 
 def test_interrupt_leaves_the_old_file_and_nothing_else():
@@ -311,7 +353,13 @@ def test_damaged_npz_files_are_refused_or_valid(layers):
 
 
 NO_NETWORKS = {
-    "an array": (lambda: np.zeros(3).dump("u.npz"), "no npz file of numbers"),
+    "an array": (lambda: np.zeros(3).dump("u.npz"), "no zip archive"),
+    "words": (lambda: Path("u.npz").write_text("x,y\n0,1\n"), "no zip archive"),
+    "npy": (lambda: Path("u.npz").write_bytes(Path("u.npy").read_bytes()), "no zip archive"),
+    "much of nothing": (
+        lambda: np.savez_compressed("u.npz", values=np.zeros(1 << 24)),
+        "would take 128 MiB",
+    ),
     "pickles": (lambda: np.savez("u.npz", values=np.array([None])), "allow_pickle=False"),
     "no metadata": (
         lambda: np.savez("u.npz", values=np.zeros(3)),
@@ -325,6 +373,7 @@ NO_NETWORKS = {
 @pytest.mark.parametrize("case", NO_NETWORKS)
 def test_npz_files_of_others_are_refused(capsys, case):
     write, words = NO_NETWORKS[case]
+    np.save("u.npy", np.zeros(3))
     write()
     told = refused(capsys, "info", "u.npz")
     assert told.startswith("u.npz: ")
@@ -341,6 +390,28 @@ def test_onnx_and_back_to_the_grid(capsys, diagonal):
     again = fe_relu.load("again.safetensors")
     assert again.grid.matches(network.grid)
     assert (again.values == network.values).all()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of protobuf, which onnx imports
+def test_names_and_units_survive_onnx(capsys):
+    saved(components=(2,), names=["T", "p"], units=["K", "Pa"])
+    assert called(capsys, "convert", "u.safetensors", "u.onnx") == (0, "", "")
+    assert called(capsys, "convert", "u.onnx", "again.npz", "--p1") == (0, "", "")
+    code, out, _ = called(capsys, "info", "again.npz")
+    assert code == 0
+    assert "2: T [K], p [Pa]" in out
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of protobuf, which onnx imports
+@pytest.mark.parametrize(
+    "text", ["[1, 2]", '["T"]', '{"T": 1}', "T", "[" * 100000, '["T", "p", "q"]']
+)
+def test_names_in_onnx_that_are_none_are_no_names(capsys, text):
+    network = saved(components=(2,))
+    fe_relu.to_onnx(network, "u.onnx", metadata={"output names": text})
+    code, out, err = called(capsys, "info", "u.onnx")
+    assert (code, err) == (0, "")
+    assert "2: u0, u1" in out
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of protobuf, which onnx imports
@@ -543,6 +614,15 @@ def test_bad_arrays_are_named(capsys, case):
     assert words in told
 
 
+@pytest.mark.parametrize("claim", ["(-1, 2)", "(True, 2)", "(4, -2)"])
+def test_arrays_of_no_shape(capsys, claim):
+    saved()
+    header = f"{{'descr': '<f8', 'fortran_order': False, 'shape': {claim}, }}".ljust(117) + "\n"
+    Path("points.npy").write_bytes(b"\x93NUMPY\x01\x00v\x00" + header.encode() + bytes(64))
+    told = refused(capsys, "eval", "u.safetensors", "points.npy", "-o", "values.npy")
+    assert told.startswith("points.npy: ")
+
+
 def test_arrays_cut_off_and_without_points(capsys):
     saved()
     np.save("points.npy", np.zeros((0, 2)))
@@ -701,6 +781,7 @@ def test_ranks_share_the_points():
 ALONE = """
 import sys
 from fe_relu.cli import commands
+from fe_relu import replacing
 from fe_relu.cli import main as cli
 
 def evaluate(given, comm):
@@ -720,3 +801,28 @@ def test_a_rank_that_fails_alone_ends_all():
     assert ended.returncode == 2
     assert ended.stderr.count("fe-relu: error: what no other rank knows of\n") == 1
     assert "Traceback" not in ended.stderr
+
+
+SLOW = """
+import sys, time
+from fe_relu.cli import launched
+from fe_relu.cli import main as cli
+
+def parser(made=cli.parser):
+    time.sleep(0.5 * launched.is_first())
+    return made()
+
+cli.parser = parser
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.skipif(MPI.COMM_WORLD.size > 1, reason="mpirun is not started by a rank")
+@pytest.mark.parametrize("blocked", ["", "import sys; sys.modules['mpi4py'] = None"])
+def test_an_error_of_all_ranks_is_told_once(blocked):
+    mpirun = ("mpirun", "-n", "2", "--oversubscribe", sys.executable, "-c")
+    ended = typed(blocked + SLOW, "dance", start=mpirun)
+    assert ended.returncode == 2
+    told = [line for line in ended.stderr.splitlines() if line.startswith("fe-relu: error: ")]
+    assert len(told) == 1
+    assert ("needs mpi4py" if blocked else "invalid choice: 'dance'") in told[0]

@@ -298,6 +298,22 @@ REFUSED = {
     "no inputs": ([("Relu", "", "u", {})], "Relu"),
     "a constant": ([("Relu", "A", "u", {})], "must rectify a function"),
     "no function": ([("Identity", "A", "u", {})], "no function of the input"),
+    "a number for a tensor": (
+        [("Constant", "", "k", {"value": 3.0})],
+        "must hold a tensor in value",
+    ),
+    "several factors": (
+        [("Gemm", "x A", "u", {"alpha": [1.0, 2.0]})],
+        "must have one number as alpha",
+    ),
+    "twice": (
+        [("MatMul", "x A", "u", {}), ("Relu", "u", "u", {})],
+        "again, which is there already",
+    ),
+    "weights twice": (
+        [("MatMul", "x A", "B", {}), ("Relu", "B", "u", {})],
+        "again, which is there",
+    ),
 }
 
 
@@ -315,6 +331,43 @@ def test_numbers_that_are_not_finite_are_refused(tmp_path, rng):
     path = written(tmp_path / "u.onnx", [("MatMul", "x A", "u", {})], tensors)
     with pytest.raises(ValueError, match=r"MatMul_0.*finite"):
         from_onnx(path)
+
+
+def test_weights_of_one_name_are_refused(tmp_path, rng):
+    path = written(tmp_path / "u.onnx", [("MatMul", "x A", "u", {})], weights(rng))
+    model = onnx.load(path)
+    model.graph.initializer.append(model.graph.initializer[0])
+    onnx.save(model, path)
+    with pytest.raises(FileFormatError, match="names several weights"):
+        from_onnx(path)
+
+
+def test_a_width_that_is_claimed_takes_no_memory(tmp_path, rng):
+    path = written(tmp_path / "u.onnx", [("Relu", "x", "u", {})], weights(rng))
+    model = onnx.load(path)
+    model.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 1 << 40
+    onnx.save(model, path)
+    with pytest.raises(FileFormatError, match=r"Relu.*would make 1099511627776 weights"):
+        from_onnx(path)
+
+
+@pytest.mark.parametrize(
+    ("key", "claim"),
+    [("location", "../A"), ("location", "/etc/passwd"), ("offset", "-4"), ("length", "9" * 15)],
+)
+def test_data_beside_the_file_is_not_trusted(tmp_path, rng, key, claim):
+    path = written(tmp_path / "u.onnx", [("MatMul", "x A", "u", {})], weights(rng))
+    model = onnx.load(path)
+    (tmp_path / "A").write_bytes(model.graph.initializer[0].raw_data)
+    tensor = model.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    for name, value in {"location": "A", "offset": "0", key: claim}.items():
+        tensor.external_data.add(key=name, value=value)
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(FileFormatError, match=r"u\.onnx") as error:
+        from_onnx(path)
+    assert not str(error.value).endswith(": ")
 
 
 def test_small_files_do_not_fill_the_memory(tmp_path, monkeypatch, rng):
@@ -411,6 +464,18 @@ def test_large_tables_go_to_a_second_file(tmp_path, monkeypatch, rng):
     monkeypatch.setattr(onnx_graph, "EMBEDDED_BYTES", 1 << 30)
     to_onnx(network, path, form="active")
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_only_tables_of_the_same_model_are_removed(tmp_path, monkeypatch, rng):
+    monkeypatch.setattr(onnx_graph, "EMBEDDED_BYTES", 1000)
+    network = network_on("unit", (60, 50), "right", rng)
+    for name in ("b.onnx", "[ab].onnx", "*.onnx", "*.onnx", "[ab].onnx"):
+        to_onnx(network, tmp_path / name, form="active")
+    tables = sorted(file.name[:-21] for file in tmp_path.iterdir() if file.suffix == ".data")
+    assert tables == ["*.onnx.", "[ab].onnx.", "b.onnx."]
+    network = network_on("unit", (60, 50), "left", rng)
+    to_onnx(network, tmp_path / "[ab].onnx", form="active")
+    assert len(list(tmp_path.iterdir())) == 6
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch, rng):

@@ -10,7 +10,9 @@ import argparse
 import contextlib
 import importlib
 import os
+import re
 import sys
+import time
 import traceback
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
 #: Exit codes: those of shells for processes that a signal ended are 128 and its number.
 ERROR, INTERRUPTED, BROKEN_PIPE = 2, 130, 141
 
+#: Seconds for the first of several ranks to report an error, where ranks cannot tell each other.
+PATIENCE = 1.0
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command line, by default that of this process, and returns its exit code."""
@@ -31,13 +36,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     debug = "--debug" in arguments
     comm = None
     try:
+        comm = launched.world()  # first, so that ranks also wait for each other to refuse arguments
         with _first_rank_speaks():
             given = parser().parse_args(arguments)
-        comm = launched.world()
         _run(given, comm)
-        sys.stdout.flush()
+        _flush()
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _close_output()
         return BROKEN_PIPE
     except KeyboardInterrupt:
         if comm is not None:
@@ -63,6 +68,21 @@ def _run(given: argparse.Namespace, comm: MPI.Comm | None) -> None:
             run(given, None)
 
 
+def _flush() -> None:
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _close_output()
+        raise OSError(error.errno, error.strerror, "standard output") from error
+
+
+def _close_output() -> None:
+    """What is left to print goes nowhere, and not to an error when Python ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _report(error: Exception, comm: MPI.Comm | None, debug: bool) -> None:
     """One line, by the first rank if all ranks fail together; else by this one, which ends all."""
     alone = comm is not None and not launched.all_arrive(comm)
@@ -70,14 +90,22 @@ def _report(error: Exception, comm: MPI.Comm | None, debug: bool) -> None:
         if debug:
             traceback.print_exception(error)
         print(f"fe-relu: error: {_one_line(error)}", file=sys.stderr, flush=True)
+    elif comm is None:
+        time.sleep(PATIENCE)  # a launcher ends the first rank too when this one has failed
     if alone and comm is not None:
         comm.Abort(ERROR)
 
 
 def _one_line(error: Exception) -> str:
+    """What it says, without line ends, colours, and whatever else moves a terminal."""
+    plain = re.sub("\x1b\\[[0-9;]*[A-Za-z]", "", _told(error))
+    return " ".join("".join(c for c in plain if c.isprintable() or c.isspace()).split())
+
+
+def _told(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return f"{error.filename}: {error.strerror}"
-    told = " ".join(str(error).split())
+    told = str(error)
     if isinstance(error, MemoryError):
         return f"out of memory{f': {told}' if told else ''}"
     expected = isinstance(error, ValueError | TypeError | OSError | ImportError)

@@ -14,11 +14,15 @@ from fe_relu.cli.npz import load_npz, save_npz
 from fe_relu.files import load, metadata, save
 from fe_relu.kinds import KINDS
 from fe_relu.onnx_ import to_onnx
-from fe_relu.onnx_reader import from_onnx
+from fe_relu.onnx_reader import network_and_metadata
 from fe_relu.parallel import together
 
 if TYPE_CHECKING:
     from mpi4py import MPI
+
+
+#: Where an ONNX file has the names and units of outputs, each as a JSON list.
+NAMES, UNITS = "output names", "output units"
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,19 @@ def _of_npz(path: str) -> Named:
 
 
 def _of_onnx(path: str) -> Named:
-    return Named(from_onnx(path))
+    network, texts = network_and_metadata(path)
+    names, units = (texts.get(key, "null") for key in (NAMES, UNITS))
+    return Named(network, _texts(names, network.dim_out), _texts(units, network.dim_out))
+
+
+def _texts(text: str, count: int) -> list[str] | None:
+    """The list of so many texts that a JSON text is, if it is one."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    known = isinstance(found, list) and all(isinstance(one, str) for one in found)
+    return found if known and len(found) == count else None
 
 
 def _named(network: Any, facts: dict[str, Any]) -> Named:
@@ -78,7 +94,7 @@ def _storable(network: Any) -> Any:
 
 
 def _to_onnx(named: Named, path: str, *, form: str = "relu") -> None:
-    given = {"output names": named.names, "output units": named.units}
+    given = {NAMES: named.names, UNITS: named.units}
     extra = {key: json.dumps(texts) for key, texts in given.items() if texts is not None}
     to_onnx(named.network, path, form=form, metadata=extra)  # type: ignore[arg-type]
 

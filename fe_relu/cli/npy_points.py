@@ -74,6 +74,8 @@ class NpyPoints:
             start = file.tell()
         if len(shape) != 2:
             raise ValueError(f"{path}: an array of shape {shape}; points have shape (n, 2)")
+        if any(type(count) is not int or count < 0 for count in shape):
+            raise ValueError(f"{path}: an array of shape {shape}, which is none")
         require_columns(shape[1], columns, path)
         if dtype.kind not in "fiu" or dtype.itemsize > 8:
             raise ValueError(f"{path}: an array of {dtype}; points are real numbers")

@@ -10,6 +10,8 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import zipfile
+from io import BufferedReader
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,9 @@ from fe_relu.replacing import replacing, require_replaceable
 from fe_relu.safetensors import Header
 
 METADATA = "__metadata__"
+
+#: What arrays may take in memory: so many bytes, or as many times what they take in the file.
+MOST_BYTES, MOST_TIMES = 1 << 26, 32
 
 
 def save_npz(network: Any, path: str, **described: Any) -> None:
@@ -67,10 +72,26 @@ def _npz_arrays(path: str) -> dict[str, npt.NDArray]:
     """What zipfile and NumPy raise about a damaged file is of many types, and becomes one."""
     with open(path, "rb") as file:
         try:
+            _require_modest(file)
             with np.load(file, allow_pickle=False) as stored:
                 return {name: np.asarray(stored[name]) for name in stored.files}
         except Exception as error:
             raise FileFormatError(f"{path}: no npz file of numbers: {error}") from error
+
+
+def _require_modest(file: BufferedReader) -> None:
+    """Raises if a file is no zip archive, or one that is a few bytes of very many."""
+    if not zipfile.is_zipfile(file):
+        raise ValueError("no zip archive, which npz files are")
+    size = os.fstat(file.fileno()).st_size
+    with zipfile.ZipFile(file) as archive:
+        claimed = sum(member.file_size for member in archive.infolist())
+    if claimed > max(MOST_BYTES, MOST_TIMES * size):
+        raise ValueError(
+            f"{size} bytes would take {claimed >> 20} MiB; np.savez instead of "
+            "np.savez_compressed writes arrays that are known not to fill the memory"
+        )
+    file.seek(0)
 
 
 def _write_safetensors(path: str, arrays: dict[str, npt.NDArray]) -> None:

@@ -25,7 +25,7 @@ from fe_relu.cli.text_points import TextPoints
 from fe_relu.cli.value_files import FORMATS, Values
 from fe_relu.fields import Outside
 from fe_relu.parallel import together
-from fe_relu.replacing import replacing, require_replaceable
+from fe_relu.replacing import replacing, require_replaceable, told_of
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -62,7 +62,8 @@ def evaluate_file(
             require_replaceable(target)
             _check_outside(named.network, outside)
             points = points_in(points_path, named.network.dim_in)
-            part = stack.enter_context(tempfile.TemporaryFile(dir=os.path.dirname(target)))
+            with told_of(target):
+                part = stack.enter_context(tempfile.TemporaryFile(dir=os.path.dirname(target)))
         dtype = np.result_type(named.network.dtype, points.precision)
         count = 0
         with _progress(points, comm) as advance:
