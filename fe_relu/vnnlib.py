@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +13,7 @@ from fe_relu.network import ReLUNetwork
 from fe_relu.p1 import P1Network
 from fe_relu.parallel import together
 from fe_relu.remedies import wrong_kind
+from fe_relu.replacing import replacing, require_replaceable
 
 
 def write_vnnlib(
@@ -26,10 +26,11 @@ def write_vnnlib(
     """Writes that over a box some output leaves its bounds: a verifier must answer `unsat`.
 
     Inputs are X_0, X_1, …, outputs Y_0, Y_1, …, as in the VNN-LIB format. Collective over the comm
-    of a `P1Network`; rank 0 writes, under another name until the file is complete.
+    of a `P1Network`; rank 0 writes.
 
     Args:
-        path: The file, by custom named `.vnnlib`.
+        path: The file, by custom named `.vnnlib`; a link is followed, a folder must exist, and a
+            crash leaves the old file or the new one.
         network: The network that the claim is about, as `explicit()` or an export of it.
         box: The inputs; by default the smallest box around the grid of a `P1Network`.
         margin: How far beyond its bounds an output has to be, above 0; by default 1e-6 of the
@@ -37,8 +38,10 @@ def write_vnnlib(
             tolerance. With no margin the bounds themselves, which are attained, would be `sat`.
 
     Raises:
-        ValueError: The box is missing, empty, flat or not finite; or margin is not positive.
+        ValueError: The box is missing, empty, flat or not finite; margin is not positive; or there
+            is something at path that is no regular file.
         TypeError: The network is of another kind.
+        OSError: The file cannot be written; on every rank.
     """
     comm = getattr(network, "comm", None)
     with together(comm):
@@ -48,12 +51,14 @@ def write_vnnlib(
         if margin is not None and not 0 < margin < np.inf:
             raise ValueError(f"margin must be positive and finite, not {margin}")
         sides = _sides(network, box)
+        target = os.path.realpath(os.fsdecode(path))
+        require_replaceable(target)
     bounds = network.bounds([(low, high) for low, high in sides])
     size = max(np.abs(bounds.lower).max(), np.abs(bounds.upper).max())
     margin = 1e-6 * (size or 1.0) if margin is None else margin
     with together(comm):
         if comm is None or comm.rank == 0:
-            _write(Path(path), _claim(sides, bounds.lower - margin, bounds.upper + margin))
+            _write(target, _claim(sides, bounds.lower - margin, bounds.upper + margin).encode())
 
 
 def _sides(network: P1Network | ReLUNetwork, box: Box | None) -> npt.NDArray[np.float64]:
@@ -85,11 +90,9 @@ def _decimal(number: float) -> str:
     return np.format_float_positional(number, unique=True, trim="0")
 
 
-def _write(path: Path, text: str) -> None:
-    """The old file or the new one, also after a crash."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_text(text)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+def _write(target: str, content: bytes) -> None:
+    with (
+        replacing(target, content, len(content), None) as temporary,
+        open(temporary, "r+b") as file,
+    ):
+        os.fsync(file.fileno())

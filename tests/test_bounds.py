@@ -382,3 +382,16 @@ def test_property_files_of_other_networks_and_on_many_ranks(comm, rng, tmp_path)
         write_vnnlib(path, f)
     with pytest.raises(ValueError, match="margin must be positive"):
         write_vnnlib(path, network, margin=0.0)
+
+
+def test_property_files_are_replaced_as_all_files(tmp_path):
+    network = P1Network(Grid((0, 0), np.eye(2), (1, 1), "right"), np.arange(4.0))
+    (tmp_path / "link").symlink_to("claim.vnnlib")
+    write_vnnlib(tmp_path / "link", network)
+    assert (tmp_path / "link").is_symlink()
+    assert "declare-const" in (tmp_path / "claim.vnnlib").read_text()
+    with pytest.raises(FileNotFoundError, match="no such folder to save in"):
+        write_vnnlib(tmp_path / "none" / "claim.vnnlib", network)
+    with pytest.raises(ValueError, match="no regular file"):
+        write_vnnlib(tmp_path, network)
+    assert len(list(tmp_path.iterdir())) == 2

@@ -594,6 +594,19 @@ def test_a_file_without_lines_is_not_read_as_a_whole(capsys, monkeypatch):
     assert told.startswith("points.csv: line 2 has more than 65536 bytes")
 
 
+@pytest.mark.parametrize("path", ["/dev/stdin", "pipe.npy"])
+def test_points_in_a_pipe_are_refused(path):
+    saved()
+    Path("pipe.npy").symlink_to("/dev/stdin")
+    np.save("points.npy", np.zeros((1, 2)))
+    start = ("sh", "-c", 'cat points.npy | "$@"', "sh", *FE_RELU)
+    if path == "/dev/stdin":
+        start = ("sh", "-c", 'echo 0,1 | "$@"', "sh", *FE_RELU)
+    ended = typed("eval", "u.safetensors", path, "-o", "values.npy", start=start)
+    assert ended.returncode == 2
+    assert ended.stderr == f"fe-relu: error: {path}: a pipe; points are read from a file only\n"
+
+
 BAD_ARRAYS = {
     "one dimension": (np.zeros(4), "an array of shape (4,)"),
     "columns": (np.zeros((4, 5)), "5 columns; points have 2 or 3"),

@@ -113,7 +113,7 @@ def _add_eval(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "points",
         metavar="POINTS",
-        help="two or three columns, the third ignored: .npy, or text with commas or white space, "
+        help="two or three columns, the third not used: .npy, or text with commas or white space, "
         "with or without a line of names",
     )
     parser.add_argument(

@@ -8,7 +8,9 @@ come through, their parts become one file, in the order of the rows.
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib
+import io
 import os
 import shutil
 import sys
@@ -87,11 +89,16 @@ def points_in(path: str, dim: int) -> Points:
         dim: Coordinates that count; there may be a third column, which is ignored.
 
     Raises:
-        ValueError: It holds no points, or not of that many coordinates.
+        ValueError: It holds no points, or not of that many coordinates, or it is a pipe.
         OSError: It cannot be opened.
     """
     kind = NpyPoints if path.lower().endswith(".npy") else TextPoints
-    return kind.of(path, {dim, max(dim, 3)})
+    try:
+        return kind.of(path, {dim, max(dim, 3)})
+    except OSError as error:
+        if not isinstance(error, io.UnsupportedOperation) and error.errno != errno.ESPIPE:
+            raise
+        raise ValueError(f"{path}: a pipe; points are read from a file only") from error
 
 
 def _join(part: IO[bytes], start: bytes, target: str, comm: MPI.Comm | None) -> None:
