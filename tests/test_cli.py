@@ -741,6 +741,14 @@ def test_compress(capsys, words, options):
     assert gap <= expected.error * (1 + 1e-12)
 
 
+def test_compress_without_a_file_to_write_only_reports(capsys):
+    saved()
+    wanted = called(capsys, "compress", "u.safetensors", "--tol", 0.5, "-o", "small.npz")
+    os.remove("small.npz")
+    assert called(capsys, "compress", "u.safetensors", "--tol", 0.5) == wanted
+    assert os.listdir() == ["u.safetensors"]
+
+
 def test_compress_levels(capsys):
     network = saved()
     words = ("u.safetensors", "-o", "small.npz", "--tol", 0.5, "--levels", 1)

@@ -143,8 +143,8 @@ def _add_compress(commands: argparse._SubParsersAction) -> None:
         "-o",
         "--output",
         metavar="OUT",
-        required=True,
-        help="the file to write: .safetensors, .npz or .onnx by suffix",
+        help="the file to write: .safetensors, .npz or .onnx by suffix; without it, only say "
+        "how small the network would be",
     )
     aim = parser.add_mutually_exclusive_group(required=True)
     aim.add_argument("--tol", type=float, metavar="T", help="the largest error")

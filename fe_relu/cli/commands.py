@@ -39,7 +39,8 @@ def evaluate(given: Namespace, comm: MPI.Comm | None) -> None:
 
 
 def compress(given: Namespace, comm: MPI.Comm | None) -> None:
-    checked_suffix(given.output, WRITERS, {}, {})
+    if given.output is not None:
+        checked_suffix(given.output, WRITERS, {}, {})
     named = read_network(given.file)
     network = named.network
     if not isinstance(network, HierarchicalNetwork):
@@ -49,7 +50,8 @@ def compress(given: Namespace, comm: MPI.Comm | None) -> None:
     surrogate = network.compress(
         tol=given.tol, max_neurons=given.max_neurons, relative=given.relative, norm=given.norm
     )
-    write_network(dataclasses.replace(named, network=surrogate), given.output)
+    if given.output is not None:
+        write_network(dataclasses.replace(named, network=surrogate), given.output)
     kept, *errors = surrogate_rows(surrogate)
     print(aligned([kept, ("neurons", str(explicit_size(surrogate).neurons)), *errors]))
 

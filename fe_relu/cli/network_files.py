@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from fe_relu.cli.checkpoint import network_from_checkpoint
 from fe_relu.cli.npz import load_npz, save_npz
 from fe_relu.files import load, metadata, save
-from fe_relu.kinds import KINDS
 from fe_relu.onnx_ import to_onnx
 from fe_relu.onnx_reader import network_and_metadata
 from fe_relu.parallel import together
@@ -80,17 +79,11 @@ READERS: dict[str, Callable[..., Named]] = {
 
 
 def _to_safetensors(named: Named, path: str) -> None:
-    save(_storable(named.network), path, names=named.names, units=named.units)
+    save(named.network, path, names=named.names, units=named.units)
 
 
 def _to_npz(named: Named, path: str) -> None:
-    save_npz(_storable(named.network), path, names=named.names, units=named.units)
-
-
-def _storable(network: Any) -> Any:
-    """The network, by its explicit layers if it is of a kind that files do not hold."""
-    known = any(kind.network_type is type(network) for kind in KINDS.values())
-    return network if known or not hasattr(network, "explicit") else network.explicit()
+    save_npz(named.network, path, names=named.names, units=named.units)
 
 
 def _to_onnx(named: Named, path: str, *, form: str = "relu") -> None:
