@@ -4,6 +4,7 @@
 import faulthandler
 import gc
 import os
+import sys
 
 from mpi4py import MPI
 
@@ -43,6 +44,8 @@ def _time_limit_and_barrier(request):
     stderr = request.config.stderr_kept
     faulthandler.dump_traceback_later(TIME_LIMIT, exit=True, file=stderr)
     yield
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
     gc.collect()
     gc.freeze()  # what is left are imports and caches; later collections need not look at them
     MPI.COMM_WORLD.barrier()

@@ -43,10 +43,8 @@ def serial_environment():
 
 
 @pytest.fixture(autouse=True)
-def _one_types(comm, tmp_path, monkeypatch):
-    """In a folder of its own and as no rank, while others wait at the barrier after the test."""
-    if comm.rank > 0:
-        pytest.skip("the first rank types commands")
+def _alone(tmp_path, monkeypatch):
+    """In a folder of its own, and not as a rank of anything."""
     monkeypatch.chdir(tmp_path)
     for name in os.environ.keys() - serial_environment().keys():
         monkeypatch.delenv(name)
@@ -773,7 +771,6 @@ def test_plot(capsys):
 # Ranks
 
 
-@pytest.mark.skipif(MPI.COMM_WORLD.size > 1, reason="mpirun is not started by a rank")
 def test_ranks_share_the_points():
     network = saved(shape=(32, 16), components=(2,), names=["T", "p"])
     mpirun = ("mpirun", "-n", "2", "--oversubscribe", *FE_RELU)
@@ -815,7 +812,6 @@ sys.exit(cli.main(["eval", "u.safetensors", "points.npy", "-o", "values.npy"]))
 """
 
 
-@pytest.mark.skipif(MPI.COMM_WORLD.size > 1, reason="mpirun is not started by a rank")
 def test_a_rank_that_fails_alone_ends_all():
     mpirun = ("mpirun", "-n", "2", "--oversubscribe", sys.executable, "-c")
     ended = typed(ALONE, start=mpirun)
@@ -838,7 +834,6 @@ sys.exit(cli.main(sys.argv[1:]))
 """
 
 
-@pytest.mark.skipif(MPI.COMM_WORLD.size > 1, reason="mpirun is not started by a rank")
 @pytest.mark.parametrize("blocked", ["", "import sys; sys.modules['mpi4py'] = None"])
 def test_an_error_of_all_ranks_is_told_once(blocked):
     mpirun = ("mpirun", "-n", "2", "--oversubscribe", sys.executable, "-c")
