@@ -17,7 +17,7 @@ from scipy import sparse
 
 from fe_relu.blocks import Window
 from fe_relu.grid import Grid
-from fe_relu.hats import hidden_layers, mesh_hats
+from fe_relu.hats import hidden_layers, lines_in_use, mesh_hats
 from fe_relu.network import Affine, ReLUNetwork
 from fe_relu.quadratic import Nodes, edge_nodes
 
@@ -31,17 +31,15 @@ def explicit_layers(grid: Grid, values: npt.NDArray, levels: int) -> ReLUNetwork
     Raises:
         ValueError: It would have more than `MAX_NEURONS` neurons.
     """
-    lines, hats = hidden_layers(grid, values.dtype, mesh_hats(grid))
-    vertices, ends, middles = numbered_edges(grid)
-    chains = grid.num_vertices + middles.size
-    width = 2 * chains + 2 * len(values)
-    neurons = lines.dim_out + hats.dim_out + (levels + 1) * width
+    neurons = sum(hidden_widths(grid, len(values), levels))
     if neurons > MAX_NEURONS:
         raise ValueError(
             f"the explicit network of {grid.shape[0]} x {grid.shape[1]} cells at {levels} levels "
             f"would have {neurons} neurons, more than {MAX_NEURONS}; evaluation needs no layers, "
             "and fewer levels or a coarser mesh make fewer"
         )
+    lines, hats = hidden_layers(grid, values.dtype, mesh_hats(grid))
+    vertices, ends, middles = numbered_edges(grid)
     nodal, at_middles = values[:, vertices], values[:, middles]
     surplus = at_middles - (nodal[:, ends[0]] + nodal[:, ends[1]]) / 2
     incidence = _incidence(ends, grid.num_vertices)
@@ -52,6 +50,13 @@ def explicit_layers(grid: Grid, values: npt.NDArray, levels: int) -> ReLUNetwork
     layers += [_tooth(factors * 4.0**-level) for level in range(1, levels + 1)]
     layers.append(_sums(factors * 4.0 ** -(levels + 1)))
     return ReLUNetwork(tuple(_typed(layer, values.dtype) for layer in layers))
+
+
+def hidden_widths(grid: Grid, dim_out: int, levels: int) -> list[int]:
+    """Of the hidden layers; from the third on, two neurons for each vertex, edge and output."""
+    lines = np.count_nonzero(lines_in_use(grid, mesh_hats(grid)))
+    chains = grid.refined(2).num_vertices
+    return [lines, grid.num_vertices, *[2 * (chains + dim_out)] * (levels + 1)]
 
 
 def _incidence(ends: npt.NDArray[np.int64], num_vertices: int) -> sparse.csr_array:

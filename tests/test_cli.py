@@ -739,6 +739,22 @@ def test_compress(capsys, words, options):
     assert gap <= expected.error * (1 + 1e-12)
 
 
+#: 200 x 200 cells: lines, vertices, and 13 layers of two neurons per vertex, edge and output.
+MANY = 803 + 201**2 + 13 * 2 * (201**2 + (3 * 200**2 + 400) + 1)
+
+
+@pytest.mark.parametrize(("shape", "neurons"), [((2, 3), None), ((200, 200), MANY)])
+def test_info_on_p2_networks(capsys, shape, neurons):
+    grid = fe_relu.Grid([0, 0], np.eye(2), shape, "right")
+    values = np.random.default_rng(1).standard_normal(grid.refined(2).num_vertices)
+    network = fe_relu.P2Network(grid, values, levels=12)
+    fe_relu.save(network, "u.safetensors")
+    code, out, err = called(capsys, "info", "u.safetensors")
+    assert (code, err) == (0, "")
+    assert f"{network.error_bound:.6g} from the P2 function" in out
+    assert str(neurons or network.explicit().num_neurons) in out
+
+
 def test_compress_without_a_file_to_write_only_reports(capsys):
     saved()
     wanted = called(capsys, "compress", "u.safetensors", "--tol", 0.5, "-o", "small.npz")

@@ -81,4 +81,7 @@ def _as_p1(network: Any) -> P1Network:
         return p1_from_relu(network)
     if isinstance(network, HierarchicalNetwork):
         return network.to_p1()
-    raise ValueError(f"a {type(network).__name__} is no P1 function given by its nodal values")
+    raise ValueError(
+        f"a {type(network).__name__} is no P1 function given by its nodal values; "
+        "those of a P1Network, a hierarchy, or layers that are one can be taken"
+    )

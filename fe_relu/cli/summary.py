@@ -19,6 +19,8 @@ from fe_relu.nesting import level_hats, levels_and_stars, star_of
 from fe_relu.network import ReLUNetwork
 from fe_relu.neurons import NotP1Error
 from fe_relu.p1 import P1Network
+from fe_relu.p2 import P2Network
+from fe_relu.p2_layers import MAX_NEURONS, hidden_widths
 from fe_relu.recognise import p1_from_relu
 from fe_relu.surrogate import Surrogate
 
@@ -44,6 +46,11 @@ def summary(named: Named) -> list[Row]:
     rows = [("kind", kind), *facts, ("numbers", str(network.dtype))]
     rows.append(("inputs", str(network.dim_in)))
     rows.append(("outputs", f"{network.dim_out}: {', '.join(_outputs(named))}"))
+    if isinstance(network, P2Network):
+        hidden = hidden_widths(network.grid, network.dim_out, network.levels)
+        if sum(hidden) > MAX_NEURONS:
+            rows.append(("neurons", f"{sum(hidden)}, too many for explicit layers"))
+            return [*rows, ("memory", in_bytes(network.values.nbytes))]
     size = explicit_size(network)
     rows.append(("neurons", f"{size.neurons} = {' + '.join(map(str, size.hidden))}"))
     rows.append(("non-zeros", str(size.nonzeros)))
@@ -89,6 +96,15 @@ def _p1(network: P1Network) -> tuple[str, list[Row], int]:
     return "P1 function", _grid_rows(network.grid), network.values.nbytes
 
 
+def _p2(network: P2Network) -> tuple[str, list[Row], int]:
+    rows = [
+        *_grid_rows(network.grid),
+        ("levels", str(network.levels)),
+        ("error", f"at most {network.error_bound:.6g} from the P2 function"),
+    ]
+    return "P2 function as a deep network", rows, network.values.nbytes
+
+
 def _hierarchical(network: HierarchicalNetwork) -> tuple[str, list[Row], int]:
     rows = [*_grid_rows(network.grid), ("levels", f"{network.levels} above the coarsest mesh")]
     return "P1 function in the hierarchical basis", rows, network.surpluses.nbytes
@@ -112,6 +128,7 @@ def _deep(network: DeepNetwork) -> tuple[str, list[Row], None]:
 #: What to say of each kind.
 DESCRIPTIONS: dict[type, Callable[[Any], tuple[str, list[Row], int | None]]] = {
     P1Network: _p1,
+    P2Network: _p2,
     HierarchicalNetwork: _hierarchical,
     Surrogate: _surrogate,
     DeepNetwork: _deep,
