@@ -88,8 +88,11 @@ class Table:
         """The vertices and weights of points (2, n)."""
         frame = kernels.lattice_frame(self.grid, dtype)
         place, cut = kernels.Place.of(self.window), kernels.CUTS[self.grid.diagonal]
-        first, middle, last = (np.empty(x.shape[1], kernels.INDEX) for _ in range(3))
-        high, low = (np.empty(x.shape[1], dtype) for _ in range(2))
+        n, weight, index = x.shape[1], np.dtype(dtype), np.dtype(kernels.INDEX)
+        # One array, not five: NumPy asks for large pages of memory only for large arrays.
+        memory = np.empty(n * (2 * weight.itemsize + 3 * index.itemsize), np.uint8)
+        high, low = memory[: 2 * n * weight.itemsize].view(weight).reshape(2, n)
+        first, middle, last = memory[2 * n * weight.itemsize :].view(index).reshape(3, n)
         located = (first, middle, last, high, low)
         bad = 0
         for columns, (x0, x1) in _contiguous_rows(x, np.dtype(dtype)):
