@@ -6,12 +6,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Literal, NamedTuple, NoReturn
 
 import numpy as np
 import numpy.typing as npt
 
 from fe_relu import surplus
+from fe_relu.aims import check_aim
 from fe_relu.blocks import Blocks, Window
 from fe_relu.grid import Grid
 from fe_relu.hats import lines_in_use
@@ -170,7 +171,7 @@ class HierarchicalNetwork:
             TypeError: tol is no real number, max_neurons no integer, or ranks pass different ones.
         """
         with together(self.comm):
-            _check_aim(tol, max_neurons, relative, norm)
+            check_aim(tol, max_neurons, relative, norm)
         self._require_alike((tol, max_neurons, relative, norm))
         sizes = self._sizes(norm)
         ranking = Ranking.of(sizes[0][self.window.owned(self.grid)], self._spread)
@@ -297,22 +298,3 @@ class HierarchicalNetwork:
 
 #: Which coefficients, from their sizes and levels.
 _Choice = Callable[[npt.NDArray, npt.NDArray], npt.NDArray[np.bool_]]
-
-
-def _check_aim(tol: Any, max_neurons: Any, relative: Any, norm: Any) -> None:
-    if (tol is None) == (max_neurons is None):
-        raise ValueError("compress needs either tol, an error, or max_neurons, a budget")
-    if norm not in ("sup", "H1"):
-        raise ValueError(f'norm must be "sup" or "H1", not {norm!r}')
-    if tol is not None:
-        if isinstance(tol, bool) or not isinstance(tol, int | float | np.integer | np.floating):
-            raise TypeError(f"tol must be a real number, not {tol!r}")
-        if not 0 < tol <= float(np.finfo(float).max):
-            raise ValueError(f"tol must be positive and finite, not {tol}")
-        return
-    if relative:
-        raise ValueError("relative is about tol; a budget has none")
-    if isinstance(max_neurons, bool) or not isinstance(max_neurons, int | np.integer):
-        raise TypeError(f"max_neurons must be an integer, not {max_neurons!r}")
-    if max_neurons < 1:
-        raise ValueError(f"max_neurons must be at least 1, not {max_neurons}")

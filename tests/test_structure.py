@@ -17,14 +17,15 @@ ORDER = [
     "grid", "hats", "blocks", "compiled", "kernels", "ownership", "threads", "tables",
     "parallel", "exchange", "redistribute", "routing", "overlay", "bounds", "fields", "p1",
     "quadratic", "p2_layers", "p2_kernels", "p2", "triangles", "surplus", "nesting", "levelsum",
-    "surrogate", "certificate", "compat", "spaces", "mesh_cells", "lattices", "meshes", "nodal",
-    "convert", "transfer", "safetensors", "stored", "seminorm", "ranking", "hierarchical",
-    "hierarchy", "stored_grid", "stored_layers", "kinds", "replacing", "files", "vnnlib",
-    "neurons", "hat_lattices", "recognise", "optional", "active", "active_p2", "pieces",
-    "chain", "onnx_graph", "onnx_", "onnx_reader", "torch_modules", "torch_", "cli.npz",
-    "cli.checkpoint", "cli.network_files", "cli.summary", "segments", "plot", "cli.picture",
-    "cli.value_files", "cli.npy_points", "cli.text_points", "cli.streaming", "cli.commands",
-    "cli.launched", "cli.arguments", "cli.main", "__init__", "__main__", "cli.__init__",
+    "surrogate", "patches", "certificate", "compat", "spaces", "mesh_cells", "lattices",
+    "meshes", "nodal", "convert", "transfer", "safetensors", "stored", "seminorm", "ranking",
+    "aims", "hierarchical", "hierarchy", "stored_grid", "stored_layers", "kinds", "replacing",
+    "files", "vnnlib", "neurons", "hat_lattices", "recognise", "optional", "active",
+    "active_p2", "pieces", "chain", "onnx_graph", "onnx_", "onnx_reader", "torch_modules",
+    "torch_", "cli.npz", "cli.checkpoint", "cli.network_files", "cli.summary", "segments",
+    "plot", "cli.picture", "cli.value_files", "cli.npy_points", "cli.text_points",
+    "cli.streaming", "cli.commands", "cli.launched", "cli.arguments", "cli.main", "__init__",
+    "__main__", "cli.__init__",
 ]  # fmt: skip
 
 #: The only modules that may import a third party, besides NumPy and SciPy.
