@@ -13,7 +13,7 @@ from fe_relu.network import Affine, ReLUNetwork
 
 #: No layer and no sum of networks that reading makes has more entries: a small file must not fill
 #: the memory.
-MAX_ENTRIES = 1 << 26
+MAX_ENTRIES = 1 << 24
 
 
 @dataclass(frozen=True, eq=False)
