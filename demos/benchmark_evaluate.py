@@ -81,9 +81,9 @@ def interpolation_jobs(network: P1Network, points: np.ndarray) -> Iterator[Job]:
     from scipy.interpolate import RegularGridInterpolator
     from scipy.ndimage import map_coordinates
 
-    nx, ny = network.grid.shape
+    nx, ny = network.mesh.shape
     image = network.values.reshape(ny + 1, nx + 1).T
-    lattice = network.grid.to_lattice(points.T)
+    lattice = network.mesh.to_lattice(points.T)
     yield (
         "SciPy map_coordinates(order=1), bilinear",
         lambda: map_coordinates(image, lattice, order=1),
@@ -103,7 +103,7 @@ def interpolation_jobs(network: P1Network, points: np.ndarray) -> Iterator[Job]:
     upper = np.stack([corner, corner + nx + 2, corner + nx + 1])
     triangles = np.concatenate([lower, upper], axis=1).T
     linear = LinearTriInterpolator(
-        Triangulation(*network.grid.vertices(), triangles), network.values
+        Triangulation(*network.mesh.vertices(), triangles), network.values
     )
     few = points[: len(points) // 10]
     yield "matplotlib LinearTriInterpolator", lambda: linear(few[:, 0], few[:, 1]), len(few)
@@ -112,7 +112,7 @@ def interpolation_jobs(network: P1Network, points: np.ndarray) -> Iterator[Job]:
 def explicit_jobs(network: P1Network, points: np.ndarray) -> Iterator[Job]:
     """The layers as they are, every neuron visited; the second layer is dense in torch and ONNX."""
     explicit = network.explicit()
-    size = "{} x {}".format(*network.grid.shape)
+    size = "{} x {}".format(*network.mesh.shape)
     few = np.ascontiguousarray(points[:2000, :2].T)
     yield f"explicit layers, SciPy CSR, {size}", lambda: explicit(few), 2000
     batch = np.ascontiguousarray(points[:500, :2])

@@ -21,7 +21,7 @@ import numpy as np
 from dolfinx import fem, geometry, mesh
 
 from fe_relu import network_from_function
-from fe_relu.grid import DIAGONALS
+from fe_relu.meshes.grid.grid import DIAGONALS
 
 
 def least_seconds(job: Callable[[], object], repeats: int) -> float:

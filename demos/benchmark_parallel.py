@@ -26,7 +26,8 @@ from dolfinx import fem, mesh
 
 LOADED = perf_counter()
 
-from fe_relu import P1Network, compat, interpolation_plan, network_from_function
+from fe_relu import P1Network, interpolation_plan, network_from_function
+from fe_relu.fenicsx import compat
 
 comm = MPI.COMM_WORLD
 LAYOUTS = ("replicated", "blocks")

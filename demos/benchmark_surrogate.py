@@ -21,10 +21,11 @@ from mpi4py import MPI
 import numpy as np
 from dolfinx import fem, geometry, mesh
 
-from fe_relu import Grid, HierarchicalNetwork, P1Network, network_from_function, surplus
-from fe_relu.hierarchy import hierarchical_from_network
-from fe_relu.kernels import CUTS, Place
-from fe_relu.nesting import NESTING
+from fe_relu import Grid, HierarchicalNetwork, P1Network, network_from_function
+from fe_relu.meshes.grid import surplus
+from fe_relu.hierarchy.transform import hierarchical_from_network
+from fe_relu.meshes.grid.locate import CUTS, Place
+from fe_relu.hierarchy.nested import NESTING
 
 
 def seconds(job: Callable[[], object], repeats: int = 7) -> float:
@@ -76,7 +77,7 @@ def print_transform(n: int) -> None:
 
 
 def print_compression(h: HierarchicalNetwork) -> None:
-    print(f"\ncompression, {h.grid.num_vertices:,} vertices")
+    print(f"\ncompression, {h.mesh.num_vertices:,} vertices")
     print(f"{'':28}{'seconds':>9}{'kept':>10}{'neurons':>10}{'error':>11}{'bound':>11}")
     for aim in (
         {"tol": 1e-2, "relative": True},

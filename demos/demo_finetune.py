@@ -27,7 +27,8 @@ import ufl
 from dolfinx import fem, mesh
 from tqdm import tqdm
 
-from fe_relu import compat, from_torch, function_from_network, network_from_function, to_torch
+from fe_relu import from_torch, function_from_network, network_from_function, to_torch
+from fe_relu.fenicsx import compat
 
 comm = MPI.COMM_SELF  # each rank trains alone
 shown = MPI.COMM_WORLD.rank == 0

@@ -28,8 +28,9 @@ import ufl
 from dolfinx import default_scalar_type, fem, mesh
 from scipy import sparse
 
-from fe_relu import compat, network_from_function
-from fe_relu.overlay import overlay_points
+from fe_relu import network_from_function
+from fe_relu.fenicsx import compat
+from fe_relu.meshes.grid.overlay import overlay_points
 
 comm = MPI.COMM_WORLD
 nx, ny = (int(n) for n in sys.argv[1:3]) if len(sys.argv) > 2 else (28, 14)
@@ -82,7 +83,7 @@ box = np.array([polygon.min(axis=1), polygon.max(axis=1)]).T
 # +
 fan = np.array([[polygon[:, 0], b, c] for b, c in zip(polygon.T[1:], polygon.T[2:], strict=False)])
 triangles = fan.transpose(2, 1, 0)
-cell, weights = overlay_points(network.grid, triangles)
+cell, weights = overlay_points(network.mesh, triangles)
 candidates = np.einsum("dvn,vn->dn", triangles[:, :, cell], weights)
 scores = network(candidates) - cable @ candidates
 best = candidates[:, scores.argmax()]
@@ -199,7 +200,7 @@ if whole is not None:
     large = [(np.full(low.size, -1e3), np.full(low.size, 1e3)) for low, _ in bounds.layers]
     ways = {"exact": bounds.layers, "intervals": by_intervals.layers, "1000": large}
 
-    print(f"{'mesh, vertices':26}{nx} x {ny}, {whole.grid.num_vertices}")
+    print(f"{'mesh, vertices':26}{nx} x {ny}, {whole.mesh.num_vertices}")
     print(f"{'by hand':26}{scores.max():.9f} at ({best[0]:.4f}, {best[1]:.4f})")
     print(f"{'candidates by hand':26}{scores.size}")
     print(f"\n{'bounds':12}{'variables':>10}{'binaries':>10}{'rows':>8}{'seconds':>9}  best point")
@@ -235,7 +236,7 @@ if whole is not None:
     axes[0].plot(*best, "*", color="cyan", markersize=14)
     axes[0].set_title("temperature, overlay vertices by hand, best point")
     figure.colorbar(image, ax=axes[0], shrink=0.8)
-    vertices = whole.grid.vertices()
+    vertices = whole.mesh.vertices()
     for way, style in (("intervals", "o"), ("exact", "*")):
         alive = ways[way][1][1] > 0
         axes[1].plot(*vertices[:, alive], style, markersize=5, label=f"{way}: {alive.sum()} hats")

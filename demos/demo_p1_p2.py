@@ -25,7 +25,8 @@ import numpy as np
 import ufl
 from dolfinx import default_scalar_type, fem, mesh
 
-from fe_relu import compat, network_from_function
+from fe_relu import network_from_function
+from fe_relu.fenicsx import compat
 
 comm = MPI.COMM_WORLD
 largest = int(sys.argv[1]) if len(sys.argv) > 1 else 64

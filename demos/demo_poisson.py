@@ -24,7 +24,8 @@ import numpy as np
 import ufl
 from dolfinx import default_scalar_type, fem, mesh
 
-from fe_relu import compat, function_from_network, network_from_function
+from fe_relu import function_from_network, network_from_function
+from fe_relu.fenicsx import compat
 
 comm = MPI.COMM_WORLD
 nx, ny = (int(n) for n in sys.argv[1:3]) if len(sys.argv) > 2 else (256, 128)
@@ -110,7 +111,7 @@ if whole is not None:
     theirs = 1e9 * dolfinx_seconds / (len(some) * comm.size)
     rows = {
         "ranks": f"{comm.size}",
-        "vertices": f"{network.grid.num_vertices:,}",
+        "vertices": f"{network.mesh.num_vertices:,}",
         "widths of the layers": " → ".join(f"{width:,}" for width in explicit.widths),
         "neurons": f"{explicit.num_neurons:,}",
         "non-zero weights": f"{explicit.num_nonzeros:,}",
@@ -147,11 +148,11 @@ if whole is not None:
     axes[0].set_title("solution, drawn from the network")
     figure.colorbar(image, ax=axes[0], shrink=0.8)
 
-    from fe_relu.hats import hidden_layers, mesh_hats
+    from fe_relu.meshes.grid.hats import hidden_layers, mesh_hats
 
-    lines, hats = hidden_layers(whole.grid, whole.dtype, mesh_hats(whole.grid))
-    left, bottom = whole.grid.origin + whole.grid.axes @ (nx // 2, ny // 2)
-    right, top = left + 4 * whole.grid.axes[0, 0], bottom + 3 * whole.grid.axes[1, 1]
+    lines, hats = hidden_layers(whole.mesh, whole.dtype, mesh_hats(whole.mesh))
+    left, bottom = whole.mesh.origin + whole.mesh.axes @ (nx // 2, ny // 2)
+    right, top = left + 4 * whole.mesh.axes[0, 0], bottom + 3 * whole.mesh.axes[1, 1]
     px, py = np.meshgrid(np.linspace(left, right, 400), np.linspace(bottom, top, 300))
     pixels = np.array([px.ravel(), py.ravel()])
     corner = (ny // 2) * (nx + 1) + nx // 2

@@ -33,7 +33,8 @@ import numpy as np
 import ufl
 from dolfinx import default_scalar_type, fem, mesh
 
-from fe_relu import compat, hierarchical_from_function, plot
+from fe_relu import hierarchical_from_function, plot
+from fe_relu.fenicsx import compat
 
 comm = MPI.COMM_WORLD
 n = int(sys.argv[1]) if len(sys.argv) > 1 else 2048  # cells along a side, for the boundary layer
@@ -186,7 +187,7 @@ for name, equation, cells, kappa, c in PROBLEMS:
         (neurons, error), (kept, reached) = pair, found
     say(
         f"{name}: {equation}",
-        f"  {cells} x {cells} cells, {fine.network.grid.num_vertices:,} vertices, "
+        f"  {cells} x {cells} cells, {fine.network.mesh.num_vertices:,} vertices, "
         f"{fine.h.levels} levels; to the basis {fine.seconds:.2f} s, compress {seconds:.2f} s",
         "             uniform mesh          truncation        thresholding    uniform /",
         "  cells    error    neurons    error    neurons    error    neurons  thresholding",

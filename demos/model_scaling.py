@@ -39,11 +39,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 from dolfinx import graph
 
-from fe_relu import Grid, kernels, ownership
-from fe_relu.blocks import Blocks, Window
-from fe_relu.convert import REPLICATED_VALUES
-from fe_relu.exchange import Parcels
-from fe_relu.tables import Table
+from fe_relu import Grid
+from fe_relu.meshes.grid import locate as kernels
+from fe_relu.meshes.grid import ownership
+from fe_relu.meshes.grid.blocks import Blocks, Window
+from fe_relu.fenicsx.conversion import REPLICATED_VALUES
+from fe_relu.parallel.exchange import Parcels
+from fe_relu.meshes.grid.table import Table
 
 MAX_RANKS = 4096
 MAX_PARTITIONED = 64
@@ -77,7 +79,7 @@ class Setting:
     @property
     def density(self) -> float:
         """Points per cell."""
-        return self.points / (self.grid.shape[0] * self.grid.shape[1])
+        return self.points / (self.mesh.shape[0] * self.mesh.shape[1])
 
     @property
     def looked_at(self) -> list[int]:
@@ -85,15 +87,15 @@ class Setting:
 
 
 def strips(setting: Setting) -> Blocks:
-    parts = min(setting.size, setting.grid.shape[1])
-    return Blocks(setting.grid.shape, (1, parts), tuple(range(parts)))
+    parts = min(setting.size, setting.mesh.shape[1])
+    return Blocks(setting.mesh.shape, (1, parts), tuple(range(parts)))
 
 
 def compact_parts(setting: Setting) -> Blocks:
-    columns = min(max(1, round(0.8 * sqrt(setting.size))), setting.grid.shape[0])
-    rows = min(setting.size // columns, setting.grid.shape[1])
+    columns = min(max(1, round(0.8 * sqrt(setting.size))), setting.mesh.shape[0])
+    rows = min(setting.size // columns, setting.mesh.shape[1])
     ranks = np.random.default_rng(1).permutation(setting.size)[: columns * rows]
-    return Blocks(setting.grid.shape, (columns, rows), tuple(int(rank) for rank in ranks))
+    return Blocks(setting.mesh.shape, (columns, rows), tuple(int(rank) for rank in ranks))
 
 
 PARTITIONS = {"strips": strips, "parts": compact_parts}
@@ -108,14 +110,14 @@ def partition(setting: Setting, name: str) -> Blocks:
 def blocks_for(setting: Setting, name: str) -> Blocks:
     """The blocks for a mesh partition."""
     windows = [partition(setting, name).window(rank) for rank in range(setting.size)]
-    return aligned(setting, [_some_vertices(setting.grid, window) for window in windows])
+    return aligned(setting, [_some_vertices(setting.mesh, window) for window in windows])
 
 
 def aligned(setting: Setting, vertices: list[np.ndarray]) -> Blocks:
     """What `fe_relu.redistribute.aligned_blocks` agrees on, from what every rank owns."""
     found = []
-    for layout in Blocks.layouts(setting.grid, setting.size):
-        favourites = [layout.favourite(setting.grid, own) for own in vertices]
+    for layout in Blocks.layouts(setting.mesh, setting.size):
+        favourites = [layout.favourite(setting.mesh, own) for own in vertices]
         blocks = layout.claimed([block for block, _ in favourites])
         stays = [
             number
@@ -149,7 +151,7 @@ def spread(rng: np.random.Generator, count: float, start: tuple, shape: tuple) -
 
 
 def anywhere(setting: Setting, name: str, rank: int, rng: np.random.Generator) -> Points:
-    return spread(rng, setting.points / setting.size, (0, 0), setting.grid.shape)
+    return spread(rng, setting.points / setting.size, (0, 0), setting.mesh.shape)
 
 
 def drifting(setting: Setting, name: str, rank: int, rng: np.random.Generator) -> Points:
@@ -196,7 +198,7 @@ def owned_vertices(setting: Setting, name: str, rank: int) -> tuple[np.ndarray, 
     part, blocks = partition(setting, name).window(rank), blocks_for(setting, name)
     i, across = _kinds(part.start[0], part.shape[0], blocks.column_of_cell)
     j, along = _kinds(part.start[1], part.shape[1], blocks.row_of_cell)
-    numbers = j[:, None] * (setting.grid.shape[0] + 1) + i
+    numbers = j[:, None] * (setting.mesh.shape[0] + 1) + i
     return numbers.ravel(), np.outer(along, across).ravel()
 
 
@@ -241,14 +243,14 @@ def asking(setting: Setting, asked: str, rank: int) -> Traffic:
     """The points that a rank sends out to be evaluated."""
     points, name = EVALUATIONS[asked]
     x, weights = points(setting, name, rank, np.random.default_rng(rank))
-    destinations = owners(setting.grid, blocks_for(setting, name), x)
+    destinations = owners(setting.mesh, blocks_for(setting, name), x)
     return Traffic.of(destinations, weights, rank, setting.size)
 
 
 def moving(setting: Setting, name: str, rank: int) -> Traffic:
     """The nodal values that a rank sends out in a conversion or an update."""
     vertices, counts = owned_vertices(setting, name, rank)
-    positions, ranks = blocks_for(setting, name).holders(setting.grid, vertices)
+    positions, ranks = blocks_for(setting, name).holders(setting.mesh, vertices)
     return Traffic.of(ranks, counts[positions], rank, setting.size)
 
 
@@ -301,10 +303,10 @@ def route_bytes(setting: Setting) -> float:
 
 def partitioned(setting: Setting) -> np.ndarray:
     """The part of each square of the mesh, as DOLFINx's partitioner cuts the triangles' graph."""
-    edges = _adjacent_triangles(setting.grid.shape[0])
+    edges = _adjacent_triangles(setting.mesh.shape[0])
     edges = np.concatenate([edges, edges[::-1]], axis=1)
     edges = edges[:, np.argsort(edges[0], kind="stable")]
-    offsets = np.searchsorted(edges[0], np.arange(setting.grid.num_cells + 1)).astype(np.int32)
+    offsets = np.searchsorted(edges[0], np.arange(setting.mesh.num_cells + 1)).astype(np.int32)
     adjacency = graph.adjacencylist(np.ascontiguousarray(edges[1]), offsets)
     adjacency = getattr(adjacency, "_cpp_object", adjacency)  # DOLFINx 0.10 wraps it
     parts = graph.partitioner()(MPI.COMM_SELF, setting.size, adjacency, False)
@@ -324,16 +326,16 @@ def _adjacent_triangles(side: int) -> np.ndarray:
 
 def partitioned_loads(setting: Setting) -> tuple[Blocks, Load, Load]:
     """Blocks, evaluation at a random point of each own square, and update; of all ranks."""
-    part, (nx, ny), rng = partitioned(setting), setting.grid.shape, np.random.default_rng(0)
+    part, (nx, ny), rng = partitioned(setting), setting.mesh.shape, np.random.default_rng(0)
     padded = np.pad(part.reshape(ny, nx), (0, 1), mode="edge").ravel()
     owned = [np.flatnonzero(padded == rank) for rank in range(setting.size)]
     blocks = aligned(setting, owned)
     asked, moved = [], []
     for rank, vertices in enumerate(owned):
         j, i = np.divmod(np.flatnonzero(part == rank), nx)
-        found = owners(setting.grid, blocks, np.array([i, j]) + rng.random((2, i.size)))
+        found = owners(setting.mesh, blocks, np.array([i, j]) + rng.random((2, i.size)))
         asked.append(Traffic.of(found, np.ones(found.size), rank, setting.size))
-        ranks = blocks.holders(setting.grid, vertices)[1]
+        ranks = blocks.holders(setting.mesh, vertices)[1]
         moved.append(Traffic.of(ranks, np.ones(ranks.size), rank, setting.size))
     return blocks, Load.of(asked, POINT + VALUE), Load.of(moved, VALUE)
 
@@ -425,9 +427,9 @@ def print_crowded(settings: list[Setting]) -> None:
     print("\npoints of all ranks in one hundredth of the mesh")
     print(f"{'ranks':>5}{'ranks that answer':>20}{'busiest answers, times the mean':>34}")
     for setting in settings:
-        side, rng = setting.grid.shape[0], np.random.default_rng(0)
+        side, rng = setting.mesh.shape[0], np.random.default_rng(0)
         x, _ = spread(rng, SAMPLE, (0.2 * side, 0.2 * side), (0.1 * side, 0.1 * side))
-        found = owners(setting.grid, blocks_for(setting, "parts"), x)
+        found = owners(setting.mesh, blocks_for(setting, "parts"), x)
         answered = np.bincount(found, minlength=setting.size)
         busiest = answered.max() / answered.mean()
         print(f"{setting.size:5}{np.count_nonzero(answered):20}{busiest:34.1f}")
@@ -471,7 +473,7 @@ def seconds(job: Callable[[], object]) -> float:
 
 def print_overheads(size: int) -> None:
     """The cost of a message is that of one point to each rank; of a point, that of many to few."""
-    grid, few = Setting(size, 10**6, 1).grid, min(size, 4)
+    grid, few = Setting(size, 10**6, 1).mesh, min(size, 4)
     blocks_of_many, blocks_of_few = Blocks.layouts(grid, size)[0], Blocks.layouts(grid, few)[0]
     starts = [blocks_of_many.window(rank).start for rank in range(size)]
     x, _ = spread(np.random.default_rng(0), SAMPLE, (0, 0), grid.shape)

@@ -53,7 +53,7 @@ def draw_surface(figure: Figure, network: P1Network) -> None:
     """The graph of the function, and its mesh below."""
     axes = figure.add_axes((-0.035, -0.02, 0.4, 0.94), projection="3d", computed_zorder=False)
     axes.patch.set_visible(False)
-    values, (x, y) = network.values, network.grid.vertices()
+    values, (x, y) = network.values, network.mesh.vertices()
     floor = np.full_like(values, values.min() - 0.9)
     corners = np.array([j * (N + 1) + i for j, i in np.ndindex(N, N)])[:, None]
     cells = np.concatenate([corners + [0, 1, N + 2], corners + [0, N + 2, N + 1]])

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from fe_relu import Grid, P1Network, plot
-from fe_relu.hierarchy import hierarchical_from_network
+from fe_relu.hierarchy.transform import hierarchical_from_network
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
@@ -52,7 +52,7 @@ def main() -> None:
         color="#b34700",
     )
     axes.set_ylim(bottom=1e-6)
-    total = network.grid.num_vertices
+    total = network.mesh.num_vertices
     axes = plot.kept(surrogate, panels[1, 0])
     axes.set_title(f"kept: {surrogate.num_kept:,} of {total:,}")
     lines = surrogate.explicit().widths[1]

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from fe_relu.bubbles import MAX_LEVELS, DeepNetwork, bubble_network, checked_levels, squares
-from fe_relu.network import Affine, ReLUNetwork
-from fe_relu.polynomials import monomial_network, polynomial_network
+from fe_relu.basics.arguments import checked_levels
+from fe_relu.layers.bubbles import MAX_LEVELS, DeepNetwork, bubble_network, squares
+from fe_relu.layers.network import Affine, ReLUNetwork
+from fe_relu.layers.polynomials import monomial_network, polynomial_network
 
 __all__ = [
     "MAX_LEVELS",
@@ -59,7 +60,7 @@ def product_network(levels: int, *, diagonal: str = "left") -> DeepNetwork:
         ValueError: `levels` is out of range, or the diagonal another.
         TypeError: `levels` is not an integer.
     """
-    levels = checked_levels(levels)
+    levels = checked_levels(levels, 0, MAX_LEVELS)
     if diagonal not in DIAGONALS:
         raise ValueError(
             f'the diagonal is "left" or "right", not {diagonal!r}; '

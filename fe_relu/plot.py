@@ -2,26 +2,29 @@
 """Pictures of networks: values, kinks, and what a hierarchical basis keeps of a function.
 
 Every function draws onto the matplotlib axes that it is given, or onto new ones, and returns them.
-Where a network is spread in blocks, all ranks must call, and all draw the same.
+Where a network's values are spread over ranks, all must call, and all draw the same; else no other
+rank is asked.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import singledispatch
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from fe_relu.grid import Grid
-from fe_relu.hierarchy import HierarchicalNetwork
-from fe_relu.nesting import levels_and_stars
-from fe_relu.network import ReLUNetwork
-from fe_relu.optional import needed
-from fe_relu.p1 import P1Network
-from fe_relu.parallel import gather_columns
-from fe_relu.segments import clipped_lines
-from fe_relu.surrogate import Surrogate
+from fe_relu.basics.arguments import Box, checked_box
+from fe_relu.basics.refusals import needed
+from fe_relu.hierarchy.basis import HierarchicalNetwork
+from fe_relu.hierarchy.nested import levels_and_stars
+from fe_relu.hierarchy.surrogate import Surrogate
+from fe_relu.layers.kinks import clipped_lines
+from fe_relu.layers.network import ReLUNetwork
+from fe_relu.meshes.mesh import Mesh
+from fe_relu.networks.nodal import mesh_of, whole_of
+from fe_relu.networks.p1 import P1Network
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -48,8 +51,6 @@ UNIT_BOX = ((0.0, 1.0), (0.0, 1.0))
 #: Up to this ratio of its sides is the plane drawn on one scale.
 LONGEST = 8
 
-Box = tuple[tuple[float, float], ...]
-
 
 def coefficients(h: HierarchicalNetwork, axes: Axes | None = None) -> Axes:
     """How large the hierarchical coefficients are: of each level all |w|, the largest first.
@@ -60,10 +61,8 @@ def coefficients(h: HierarchicalNetwork, axes: Axes | None = None) -> Axes:
     axes = _axes_or_new(axes)
     largest = 0.0
     for level, color in enumerate(_level_colors(h.levels)):
-        sizes = np.abs(np.atleast_2d(h.coefficients(level))).max(axis=0)
-        if h.blocks is not None and h.comm is not None:
-            own = h.blocks.owners(h.grid, h.vertices(level)) == h.comm.rank
-            sizes = gather_columns(h.comm, sizes[None, own])[0]
+        own = np.abs(np.atleast_2d(h.coefficients(level))).max(axis=0)
+        _, (sizes,) = h.layout.collect(h.vertices(level), own[None])
         sizes = np.sort(sizes[sizes > 0])[::-1]
         if sizes.size:
             shown = np.unique(np.geomspace(1, sizes.size, RANKS).astype(np.int64))
@@ -82,21 +81,19 @@ def coefficients(h: HierarchicalNetwork, axes: Axes | None = None) -> Axes:
 def kept(surrogate: Surrogate, axes: Axes | None = None) -> Axes:
     """Where the second-layer neurons of a surrogate are: the vertices kept, coloured by level."""
     axes = _axes_or_new(axes)
-    grid, vertices = surrogate.grid, surrogate.vertices
-    if surrogate.blocks is not None and surrogate.comm is not None:
-        vertices = np.unique(gather_columns(surrogate.comm, vertices[None]))
+    grid, vertices = surrogate.mesh, surrogate.whole().vertices
     level, _ = levels_and_stars(grid, surrogate.levels, vertices)
     places = grid.origin[:, None] + grid.axes @ grid.lattice_positions(vertices)
     for at, color in reversed(list(enumerate(_level_colors(surrogate.levels)))):
         x, y = places[:, level == at]
         size = max(40 / 1.6**at, 0.4)
         axes.scatter(x, y, s=size, color=color, linewidths=0, rasterized=True)
-    _draw_outline(axes, _outline(grid, None))
+    _draw_outline(axes, grid.outline)
     axes.set(
         title=f"{surrogate.num_kept:,} of {grid.num_vertices:,} coefficients kept",
         xlabel="x",
         ylabel="y",
-        aspect=_aspect(_outline(grid, None)),
+        aspect=_aspect(grid.outline),
     )
     _level_bar(axes, surrogate.levels)
     return axes
@@ -147,13 +144,13 @@ def kink_lines(
     Raises:
         ValueError: The network has another number of inputs, no hidden layer, or the box is empty.
     """
-    layers = network if isinstance(network, ReLUNetwork) else network.explicit()
+    layers = _layers(network)
     if layers.dim_in != 2 or layers.hidden_layers == 0:
         raise ValueError(
             f"kink lines are those of networks with 2 inputs and a hidden layer; this one has "
             f"{layers.dim_in} and {layers.hidden_layers}"
         )
-    outline = _outline(_mesh(network), box)
+    outline = _outline(mesh_of(network), box)
     axes = _axes_or_new(axes)
     from matplotlib.collections import LineCollection
 
@@ -193,8 +190,7 @@ def function(
     Raises:
         ValueError: The network has another number of inputs, no such output, or the box is empty.
     """
-    if isinstance(network, HierarchicalNetwork):
-        network = network.to_p1()
+    network = _evaluated(network)
     if network.dim_in not in (1, 2):
         raise ValueError(f"networks with 1 or 2 inputs can be drawn, not with {network.dim_in}")
     if component is not None and not 0 <= component < network.dim_out:
@@ -207,13 +203,13 @@ def function(
         return rows[component or 0] if component is not None or not many else np.hypot.reduce(rows)
 
     if network.dim_in == 1:
-        ((left, right),) = _checked_box(box or UNIT_BOX[:1], 1)
+        ((left, right),) = checked_box(UNIT_BOX[:1] if box is None else box, 1)
         x = np.linspace(left, right, resolution)
         axes = _axes_or_new(axes)
         axes.plot(x, values(x[None]), color=CURVES[0][0])
         axes.set(xlabel="x", ylabel=label)
         return axes
-    mesh = _mesh(network)
+    mesh = mesh_of(network)
     outline = _outline(mesh, box)
     (left, bottom), (right, top) = outline.min(axis=1), outline.max(axis=1)
     sides = np.array([right - left, top - bottom])
@@ -261,28 +257,37 @@ def _level_bar(axes: Axes, levels: int) -> None:
     bar.ax.tick_params(length=0)
 
 
-def _mesh(network: Any) -> Grid | None:
-    grid = getattr(network, "grid", None)
-    return grid if isinstance(grid, Grid) else None
+@singledispatch
+def _layers(network: Any) -> ReLUNetwork:
+    return network.explicit()
 
 
-def _outline(mesh: Grid | None, box: Box | None) -> npt.NDArray:
-    """Corners around what is to be drawn, shape (2, 4)."""
+@_layers.register
+def _(network: ReLUNetwork) -> ReLUNetwork:
+    return network
+
+
+@singledispatch
+def _evaluated(network: Any) -> Any:
+    """What to call for values, of this process alone."""
+    return whole_of(network)
+
+
+@_evaluated.register
+def _(network: HierarchicalNetwork) -> Any:
+    return network.to_p1().whole()
+
+
+def _outline(mesh: Mesh | None, box: Box | None) -> npt.NDArray:
+    """Corners around what is to be drawn, one after the other, shape (2, n)."""
     if box is None and mesh is not None:
-        return mesh.corners[:, [0, 1, 3, 2]]
-    (left, right), (bottom, top) = _checked_box(box or UNIT_BOX, 2)
+        return mesh.outline
+    (left, right), (bottom, top) = checked_box(UNIT_BOX if box is None else box, 2)
     return np.array([[left, right, right, left], [bottom, bottom, top, top]])
 
 
-def _checked_box(box: Any, dim: int) -> npt.NDArray:
-    ends = np.asarray(box, float)
-    if ends.shape != (dim, 2) or not np.isfinite(ends).all() or (ends[:, 0] >= ends[:, 1]).any():
-        raise ValueError(f"box must be {dim} pairs (from, to) with from < to, not {box!r}")
-    return ends
-
-
 def _draw_outline(axes: Axes, outline: npt.NDArray) -> None:
-    x, y = outline[:, [0, 1, 2, 3, 0]]
+    x, y = np.hstack([outline, outline[:, :1]])
     axes.plot(x, y, color="0.5", linewidth=0.8, zorder=0)
     axes.margins(0.02)
 

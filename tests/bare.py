@@ -14,8 +14,7 @@ import tempfile
 from pathlib import Path
 
 ABSENT = (
-    "dolfinx", "mpi4py", "petsc4py", "ufl", "torch", "onnx", "onnxruntime", "safetensors",
-    "matplotlib", "highspy",
+    "dolfinx", "mpi4py", "petsc4py", "ufl", "torch", "onnx", "onnxruntime", "matplotlib", "highspy",
 )  # fmt: skip
 FILES = Path(__file__).parent / "files"
 
@@ -34,7 +33,7 @@ def examples():
 
     from fe_relu import Affine, Grid, HierarchicalNetwork, P1Network, P2Network, ReLUNetwork
     from fe_relu.deep import DeepNetwork
-    from fe_relu.hierarchy import Surrogate
+    from fe_relu.hierarchy.transform import Surrogate
 
     grid = Grid((-0.25, 1), [[0.5, 0.125], [0, 0.25]], (3, 2), "left_right")
     values = np.arange(-12, 12).reshape(2, 12) / 8

@@ -4,8 +4,9 @@
 import numpy as np
 from dolfinx import fem, mesh
 
-from fe_relu import compat, function_from_network
-from fe_relu.grid import DIAGONALS
+from fe_relu import function_from_network
+from fe_relu.fenicsx import compat
+from fe_relu.meshes.grid.grid import DIAGONALS
 
 SHAPES = [(1, 1), (3, 5), (4, 4), (6, 3)]
 

@@ -22,8 +22,8 @@ from fe_relu import (
     interpolation_plan,
     network_from_function,
 )
-from fe_relu.blocks import Blocks
-from fe_relu.exchange import exchange_on
+from fe_relu.meshes.grid.blocks import Blocks
+from fe_relu.parallel.exchange import exchange_on
 
 
 def pair(comm, diagonal, shape, *, space=("P", 1), dtype=np.float64, image=None, **options):
@@ -54,7 +54,7 @@ def test_values_gradients_and_plans_are_the_serial_bits(comm, diagonal, shape, d
     spread, alone = pair(comm, diagonal, shape, space=("P", 1, (2,)), dtype=dtype)
     assert spread.blocks is None if comm.size == 1 else spread.blocks is not None
     rng = np.random.default_rng(comm.rank)
-    x = points_everywhere(spread.grid, rng, 100 * comm.rank)[:, comm.rank :].astype(dtype)
+    x = points_everywhere(spread.mesh, rng, 100 * comm.rank)[:, comm.rank :].astype(dtype)
     assert spread(x).tobytes() == alone(x).tobytes()
     assert spread.gradient(x).tobytes() == alone.gradient(x).tobytes()
     assert spread.plan(x)().tobytes() == alone(x).tobytes()
@@ -64,7 +64,7 @@ def test_values_gradients_and_plans_are_the_serial_bits(comm, diagonal, shape, d
 @pytest.mark.parametrize("image", MAPS)
 def test_affine_images_are_spread_too(comm, image):
     spread, alone = pair(comm, "crossed", (6, 5), image=image)
-    x = points_everywhere(spread.grid, np.random.default_rng(comm.rank), 500)
+    x = points_everywhere(spread.mesh, np.random.default_rng(comm.rank), 500)
     assert spread(x).tobytes() == alone(x).tobytes()
 
 
@@ -151,7 +151,7 @@ def test_gradient_is_that_of_dolfinx(comm):
     """In cells: the constant gradient of each, against ufl.grad interpolated into DG0."""
     import ufl
 
-    from fe_relu import compat
+    from fe_relu.fenicsx import compat
 
     for diagonal, layout in itertools.product(DIAGONALS, ["blocks", "replicated"]):
         msh = mapped(rectangle(comm, diagonal, (5, 4)), MAPS["sheared"])
@@ -218,7 +218,7 @@ def test_any_mesh_partition_and_points(shape, diagonal, spread, ghosts, counts, 
     options = {} if spread else {"partitioner": on_first_rank}
     network, alone = pair(comm, diagonal, shape, ghosts=ghosts, **options)
     rng = np.random.default_rng([seed, comm.rank])
-    x = points_everywhere(network.grid, rng, 50)[:, : counts[comm.rank % 4]]
+    x = points_everywhere(network.mesh, rng, 50)[:, : counts[comm.rank % 4]]
     assert network(x).tobytes() == alone(x).tobytes()
 
 

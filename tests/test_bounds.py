@@ -20,7 +20,7 @@ from fe_relu import (
     p1_from_relu,
     write_vnnlib,
 )
-from fe_relu.overlay import overlay_points
+from fe_relu.meshes.grid.overlay import overlay_points
 
 AXES = {
     "plain": ((0.5, 0.0), (0.0, 0.25)),
@@ -48,7 +48,7 @@ def network_of(diagonal, axes, rng, shape=(3, 5), k=2):
 
 def corners_of(network, box):
     if box is None:
-        c00, c10, c01, c11 = network.grid.corners.T
+        c00, c10, c01, c11 = network.mesh.corners.T
         return np.array([c00, c10, c11, c01]).T
     (x0, x1), (y0, y1) = box
     return np.array([[x0, x1, x1, x0], [y0, y0, y1, y1]])
@@ -76,7 +76,7 @@ def triangles(grid):
 
 def nodal(network, place):
     """The exact value at a place in half lattice steps; 0 outside."""
-    nx, ny = network.grid.shape
+    nx, ny = network.mesh.shape
     (i, half), (j, _) = divmod(place[0], 2), divmod(place[1], 2)
     if not (0 <= i <= nx - half and 0 <= j <= ny - half):
         return [Fraction(0)] * network.dim_out
@@ -98,10 +98,10 @@ def clipped(polygon, axis, limit, sign):
 
 def exact_outputs(network, box):
     """Bounds in rationals: every triangle, with its values as further coordinates, is clipped."""
-    origin = [Fraction(float(c)) for c in network.grid.origin]
-    axes = [[Fraction(float(c)) for c in row] for row in network.grid.axes]
+    origin = [Fraction(float(c)) for c in network.mesh.origin]
+    axes = [[Fraction(float(c)) for c in row] for row in network.mesh.axes]
     seen = []
-    for triangle in triangles(network.grid):
+    for triangle in triangles(network.mesh):
         polygon = [
             [origin[d] + (axes[d][0] * i + axes[d][1] * j) / 2 for d in (0, 1)]
             + nodal(network, (i, j))
@@ -111,8 +111,8 @@ def exact_outputs(network, box):
             limit = Fraction(box[axis][0 if sign == 1 else 1])
             polygon = clipped(polygon, axis, limit, sign) if polygon else []
         seen += [point[2:] for point in polygon]
-    lattice = network.grid.to_lattice(corners_of(network, box))
-    if ((lattice < -1) | (lattice > np.array(network.grid.shape)[:, None] + 1)).any():
+    lattice = network.mesh.to_lattice(corners_of(network, box))
+    if ((lattice < -1) | (lattice > np.array(network.mesh.shape)[:, None] + 1)).any():
         seen.append([Fraction(0)] * network.dim_out)
     columns = list(zip(*seen, strict=True))
     return [float(min(c)) for c in columns], [float(max(c)) for c in columns]
@@ -123,7 +123,7 @@ def exact_outputs(network, box):
 @pytest.mark.parametrize("diagonal", DIAGONALS)
 def test_outputs_have_the_bounds_of_exact_rationals(rng, diagonal, axes, box):
     network = network_of(diagonal, axes, rng)
-    found = network.bounds(BOXES[box])
+    found = bounds(network, BOXES[box])
     lower, upper = exact_outputs(network, BOXES[box])
     assert found.exact
     assert found.lower == pytest.approx(lower, abs=1e-13)
@@ -137,7 +137,7 @@ def test_neurons_have_the_bounds_of_linear_programs(rng, diagonal, axes, box):
     """A line is affine and a hat concave: corners give the least, a linear program the largest."""
     network = network_of(diagonal, axes, rng, (3, 2))
     region = corners_of(network, None if box is None else BOXES[box])
-    found = network.bounds(None if box is None else BOXES[box])
+    found = bounds(network, None if box is None else BOXES[box])
     first, second, _ = network.explicit().layers
     lines = first(region)
     assert found.layers[0][0] == pytest.approx(lines.min(axis=1), abs=1e-11)
@@ -169,7 +169,7 @@ def test_random_boxes_against_samples_and_the_overlay(rng, diagonal, shape):
     low, high = grid.corners.min(axis=1) - 0.4, grid.corners.max(axis=1) + 0.4
     for _ in range(10):
         box = np.sort(low[:, None] + (high - low)[:, None] * rng.random((2, 2)), axis=1)
-        found = network.bounds(box)
+        found = bounds(network, box)
         a, b, c, d = corners_of(network, box).T
         halves = np.array([[a, a], [b, c], [c, d]]).transpose(2, 0, 1)
         half, weights = overlay_points(grid, halves)
@@ -191,7 +191,7 @@ def test_random_boxes_against_samples_and_the_overlay(rng, diagonal, shape):
 def test_over_the_mesh_all_is_exact_to_the_bit(rng, diagonal):
     grid = Grid((0.1, 0.7), ((0.3, 0.1), (0.0, 0.7)), (6, 3), diagonal)
     network = P1Network(grid, rng.standard_normal((3, grid.num_vertices)))
-    found = network.bounds()
+    found = bounds(network)
     assert (found.lower == network.values.min(axis=1)).all()
     assert (found.upper == network.values.max(axis=1)).all()
     (line_low, line_high), (hat_low, hat_high) = found.layers
@@ -210,7 +210,7 @@ def test_the_same_on_any_number_of_ranks(comm, rng, layout, k):
     network = network_from_function(random_function(V, rng), layout=layout)
     whole = network.gather()
     for box in (None, ((-1.9, 0.3), (1.21, 1.83)), ((-5.0, -1.0), (1.4, 1.45)), ((7, 8), (7, 8))):
-        found, alone = network.bounds(box), whole.bounds(box)
+        found, alone = bounds(network, box), bounds(whole, box)
         assert (found.lower == alone.lower).all()
         assert (found.upper == alone.upper).all()
         for (low, high), (own_low, own_high) in zip(found.layers, alone.layers, strict=True):
@@ -222,7 +222,7 @@ def test_the_same_on_any_number_of_ranks(comm, rng, layout, k):
 def test_single_precision_values_keep_their_bits(rng):
     grid = Grid((0, 0), np.eye(2), (3, 3), "left")
     network = P1Network(grid, rng.standard_normal(16).astype(np.float32))
-    assert network.bounds().upper == network.values.max()
+    assert bounds(network).upper == network.values.max()
 
 
 #: Boxes that are none, and what is said.
@@ -245,9 +245,9 @@ def test_bad_boxes_are_refused_on_every_rank(comm, rng, name):
     network = network_from_function(random_function(V, rng), layout="blocks")
     bad_on_last = box if comm.rank == comm.size - 1 else ((0, 1), (0, 1))
     with pytest.raises(error, match=words):
-        network.bounds(bad_on_last)
+        bounds(network, bad_on_last)
     with pytest.raises(error, match=words):
-        network.gather().explicit().bounds(box)
+        network.gather().bounds(explicit(), box)
 
 
 def test_ranks_must_agree_on_the_box(comm, rng):
@@ -256,10 +256,10 @@ def test_ranks_must_agree_on_the_box(comm, rng):
     )
     if comm.size > 1:
         with pytest.raises(TypeError, match="ranks pass different boxes"):
-            network.bounds(None if comm.rank == 0 else ((0, 1), (0, 1)))
+            bounds(network, None if comm.rank == 0 else ((0, 1), (0, 1)))
         with pytest.raises(TypeError, match="ranks pass different boxes"):
-            network.bounds(((0, 1 + comm.rank), (0, 1)))
-    assert network.bounds(((0, 1), (0, 1))).exact
+            bounds(network, ((0, 1 + comm.rank), (0, 1)))
+    assert bounds(network, ((0, 1), (0, 1))).exact
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -271,7 +271,7 @@ def test_intervals_enclose_every_network(rng, widths, dtype):
     )
     network = ReLUNetwork(layers)
     box = np.sort(rng.standard_normal((widths[0], 2)), axis=1)
-    found = network.bounds(box)
+    found = bounds(network, box)
     corners = np.array(list(itertools.product(*box))).T
     h = np.hstack([corners, box[:, :1] + np.diff(box) * rng.random((len(box), 3000))]).astype(dtype)
     for affine, (lower, upper) in zip(
@@ -286,14 +286,14 @@ def test_intervals_enclose_every_network(rng, widths, dtype):
         h = np.maximum(z, 0)
     assert found.exact == (len(widths) == 2)
     with pytest.raises(ValueError, match="need a box"):
-        network.bounds()
+        bounds(network)
 
 
 @pytest.mark.parametrize("diagonal", DIAGONALS)
 def test_intervals_are_wider_and_recognition_makes_them_exact(rng, diagonal):
     network = network_of(diagonal, "plain", rng)
     box = BOXES["across cells"]
-    wide, exact = network.explicit().bounds(box), network.bounds(box)
+    wide, exact = network.bounds(explicit(), box), bounds(network, box)
     again = p1_from_relu(network.explicit()).bounds(box)
     assert not wide.exact
     for found in (exact, again):
@@ -345,17 +345,17 @@ def test_property_files_ask_what_cannot_be(tmp_path, rng, axes, box):
     write_vnnlib(path, network, box)
     names, assertions = parsed(path.read_text())
     assert names == ["X_0", "X_1", "Y_0", "Y_1"]
-    low, high = network.grid.corners.min(axis=1), network.grid.corners.max(axis=1)
+    low, high = network.mesh.corners.min(axis=1), network.mesh.corners.max(axis=1)
     sides = np.array([low, high]).T if box is None else np.array(box)
     x = sides[:, :1] + np.diff(sides) * rng.random((2, 2000))
-    vertices = network.grid.vertices()
+    vertices = network.mesh.vertices()
     inside = ((vertices >= sides[:, :1]) & (vertices <= sides[:, 1:])).all(axis=0)
     x = np.hstack([x, vertices[:, inside]])
     values = dict(zip(names, [*x, *network.explicit()(x)], strict=True))
     in_box = np.logical_and.reduce([holds(term, values) for term in assertions[:4]])
     assert in_box.all()
     assert not holds(assertions[4], values).any()
-    bounds = network.bounds(sides)
+    bounds = bounds(network, sides)
     width = float((bounds.upper - bounds.lower).max())
     assert holds(assertions[4], values | {"Y_0": values["Y_0"] + width}).any()
     assert holds(assertions[4], values | {"Y_1": values["Y_1"] - 1.1 * width}).any()

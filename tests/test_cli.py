@@ -17,11 +17,11 @@ from dolfinx import fem
 
 import fe_relu
 from cases import DIAGONALS, evaluated, points_in_cells, random_function, rectangle
-from fe_relu import replacing
+from fe_relu.formats import replacing
 from fe_relu.cli import main as cli
 from fe_relu.cli import npy_points, npz, streaming, text_points
 from fe_relu.cli.summary import explicit_size
-from fe_relu.hierarchy import hierarchical_from_network
+from fe_relu.hierarchy.transform import hierarchical_from_network
 
 TESTS = Path(__file__).parent
 FE_RELU = (sys.executable, "-m", "fe_relu")
@@ -386,7 +386,7 @@ def test_onnx_and_back_to_the_grid(capsys, diagonal):
     assert called(capsys, "convert", "u.onnx", "u.npz", "--p1") == (0, "", "")
     assert called(capsys, "convert", "u.npz", "again.safetensors") == (0, "", "")
     again = fe_relu.load("again.safetensors")
-    assert again.grid.matches(network.grid)
+    assert again.mesh.matches(network.mesh)
     assert (again.values == network.values).all()
 
 
@@ -734,7 +734,7 @@ def test_compress(capsys, words, options):
     points = random_points(200).T
     found = fe_relu.load("small.safetensors")(points)
     assert np.abs(found - expected(points)).max() <= 1e-12
-    inside = points[:, network.grid.contains(points)]
+    inside = points[:, network.mesh.contains(points)]
     gap = np.abs(fe_relu.load("small.safetensors")(inside) - network(inside)).max()
     assert gap <= expected.error * (1 + 1e-12)
 
@@ -815,7 +815,7 @@ def test_ranks_share_the_points():
 ALONE = """
 import sys
 from fe_relu.cli import commands
-from fe_relu import replacing
+from fe_relu.formats import replacing
 from fe_relu.cli import main as cli
 
 def evaluate(given, comm):

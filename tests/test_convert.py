@@ -30,7 +30,7 @@ from fe_relu import (
 def same_everywhere(network, u, points, cells):
     """Checks the network against dolfinx's values at points of this rank."""
     exact = evaluated(u, points, cells)
-    limit = bound(network.grid, points, network.values, u.x.array.dtype)
+    limit = bound(network.mesh, points, network.values, u.x.array.dtype)
     return bool((np.abs(network(points) - exact) <= limit).all())
 
 
@@ -51,7 +51,7 @@ def test_network_equals_function_at_a_hundred_thousand_points(comm, rng, diagona
     assert same_everywhere(network, u, points, cells)
     some = points[:, ::50]
     explicit = network.gather().explicit()(some)
-    assert (np.abs(explicit - network(some)) <= bound(network.grid, some, network.values)).all()
+    assert (np.abs(explicit - network(some)) <= bound(network.mesh, some, network.values)).all()
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -119,7 +119,7 @@ def test_update_follows_time_steps(comm, rng):
     for W in (V, V, fem.functionspace(V.mesh, ("P", 1))):
         later = random_function(W, rng)
         updated = network.update(later)
-        assert updated.grid is network.grid
+        assert updated.mesh is network.mesh
         assert updated.values.tobytes() == network_from_function(later).values.tobytes()
     hidden = [n.gather().explicit().layers[:2] for n in (network, updated)]
     for before, after in zip(*hidden, strict=True):

@@ -7,8 +7,8 @@ from dolfinx import fem
 
 import fe_relu
 from cases import evaluated, points_in_cells, random_function, rectangle
-from fe_relu.hierarchy import hierarchical_from_function, hierarchical_from_network
-from fe_relu.nesting import NESTING
+from fe_relu.hierarchy.transform import hierarchical_from_function, hierarchical_from_network
+from fe_relu.hierarchy.nested import NESTING
 from runtime import run_file
 from test_p1 import at, everywhere, network_on
 
@@ -19,7 +19,7 @@ def test_surrogates_are_exported_as_they_are_everywhere(tmp_path, diagonal, rng)
         network = network_on("rotated", (8, 12), diagonal, rng, outputs=outputs)
         whole = hierarchical_from_network(network)
         for surrogate in (whole.truncate(levels=2), whole.compress(max_neurons=60)):
-            x = at(network.grid, everywhere((8, 12), rng))
+            x = at(network.mesh, everywhere((8, 12), rng))
             expected = np.atleast_2d(surrogate(x))
             for form in ("relu", "active"):
                 fe_relu.to_onnx(surrogate, tmp_path / "u.onnx", form=form)

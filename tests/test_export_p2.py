@@ -10,7 +10,7 @@ from test_torch import rows, run, slopes
 import fe_relu
 from cases import DIAGONALS, evaluated, points_in_cells, rectangle
 from fe_relu import Grid
-from fe_relu.p2 import P2Network
+from fe_relu.networks.p2 import P2Network
 from runtime import run_file
 from test_p1 import FRAMES, at, everywhere
 
@@ -28,7 +28,7 @@ def test_active_forms_are_the_network_everywhere(tmp_path, diagonal, dtype, rng)
     for shape, levels, outputs in [((1, 1), 1, ()), ((3, 5), 4, (2,)), ((4, 4), 20, ())]:
         options = {"outputs": outputs, "levels": levels, "dtype": dtype}
         network = p2_on("rotated", shape, diagonal, rng, **options)
-        x = at(network.grid, everywhere(shape, rng)).astype(dtype)
+        x = at(network.mesh, everywhere(shape, rng)).astype(dtype)
         expected = np.atleast_2d(network(x))
         fe_relu.to_onnx(network, tmp_path / "u.onnx", form="active")
         module = fe_relu.to_torch(network, form="active")
@@ -40,7 +40,7 @@ def test_active_forms_are_the_network_everywhere(tmp_path, diagonal, dtype, rng)
 @pytest.mark.parametrize("diagonal", DIAGONALS)
 def test_relu_forms_are_the_network(tmp_path, diagonal, rng):
     network = p2_on("unit", (3, 2), diagonal, rng, levels=3)
-    x = at(network.grid, everywhere((3, 2), rng))
+    x = at(network.mesh, everywhere((3, 2), rng))
     fe_relu.to_onnx(network, tmp_path / "u.onnx")
     for values in (
         run_file(tmp_path / "u.onnx", x),

@@ -65,7 +65,7 @@ def test_the_size_of_32_by_32():
 def test_hats_are_the_identity_at_vertices_and_sum_to_one_inside(diagonal, rng):
     for shape in SHAPES:
         network = network_of_size(diagonal, shape)
-        grid = network.grid
+        grid = network.mesh
         assert (hats(network, grid.vertices()) == np.eye(grid.num_vertices)).all()
         inside = hats(network, rng.random((2, 500)) * np.array(shape)[:, None])
         assert inside.sum(axis=0) == pytest.approx(np.ones(500), abs=1e-13)
@@ -76,7 +76,7 @@ def test_hats_are_the_identity_at_vertices_and_sum_to_one_inside(diagonal, rng):
 @pytest.mark.parametrize("diagonal", DIAGONALS)
 def test_hats_of_affine_images(diagonal, axes, rng):
     network = network_of_size(diagonal, (3, 5), origin=(2.0, -1.0), axes=axes)
-    grid = network.grid
+    grid = network.mesh
     assert hats(network, grid.vertices()) == pytest.approx(np.eye(grid.num_vertices), abs=1e-11)
     x = grid.origin[:, None] + grid.axes @ (rng.random((2, 500)) * [[3], [5]])
     assert hats(network, x).sum(axis=0) == pytest.approx(np.ones(500), abs=1e-11)
@@ -142,10 +142,10 @@ def rational_points(shape, rng, count=60):
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("diagonal", DIAGONALS)
 def test_explicit_layers_are_the_p1_function_in_exact_arithmetic(diagonal, shape, rng):
-    size = network_of_size(diagonal, shape).grid.num_vertices
+    size = network_of_size(diagonal, shape).mesh.num_vertices
     network = network_of_size(diagonal, shape, rng.standard_normal(size))
     values, layers = network.values.tolist(), network.explicit()
     points = rational_points(shape, rng)
-    expected = [exact_p1(network.grid, values, point) for point in points]
+    expected = [exact_p1(network.mesh, values, point) for point in points]
     assert [exact_forward(layers, point) for point in points] == [[value] for value in expected]
     assert sum(value != 0 for value in expected) > 10

@@ -9,8 +9,8 @@ from dolfinx import fem
 
 from cases import evaluated, points_in_cells, random_function, rectangle
 from fe_relu import Grid, P1Network, hierarchical_from_function, hierarchy, network_from_function
-from fe_relu.hierarchy import HierarchicalNetwork, hierarchical_from_network
-from fe_relu.nesting import NESTING, coarsened, numbers_in_finer
+from fe_relu.hierarchy.transform import HierarchicalNetwork, hierarchical_from_network
+from fe_relu.hierarchy.nested import NESTING, coarsened, numbers_in_finer
 
 #: Cells and how often they were halved: powers of two, odd multiples, as often as possible or less.
 HALVED = [((4, 4), 2), ((12, 20), 2), ((8, 24), 3), ((16, 8), 2), ((3, 5), 0)]
@@ -34,19 +34,19 @@ def test_coefficients_are_what_coarser_interpolants_miss(diagonal, shape, levels
     seen = []
     for level in range(levels + 1):
         factor = 2 ** (levels - level)
-        mesh = coarsened(network.grid, factor)
-        numbers = numbers_in_finer(network.grid, factor)
-        assert network.grid.vertices()[:, numbers].tolist() == mesh.vertices().tolist()
+        mesh = coarsened(network.mesh, factor)
+        numbers = numbers_in_finer(network.mesh, factor)
+        assert network.mesh.vertices()[:, numbers].tolist() == mesh.vertices().tolist()
         new = np.setdiff1d(numbers, seen)
         assert h.vertices(level).tolist() == new.tolist()
         missed = network.values[new]
         if level > 0:
-            coarse = coarsened(network.grid, 2 * factor)
-            values = network.values[numbers_in_finer(network.grid, 2 * factor)]
-            missed = missed - P1Network(coarse, values)(network.grid.vertices()[:, new])
+            coarse = coarsened(network.mesh, 2 * factor)
+            values = network.values[numbers_in_finer(network.mesh, 2 * factor)]
+            missed = missed - P1Network(coarse, values)(network.mesh.vertices()[:, new])
         assert h.coefficients(level).tolist() == missed.tolist()
         seen = numbers
-    assert len(seen) == network.grid.num_vertices
+    assert len(seen) == network.mesh.num_vertices
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -55,10 +55,10 @@ def test_round_trip_to_two_units_of_roundoff(diagonal, dtype, rng):
     for shape in ((512, 512), (24, 40), (12, 7 * 32)):
         network = network_of_size(diagonal, shape, rng, dtype=dtype, outputs=(2,))
         values = rng.uniform(0.9, 1, network.values.shape) * np.sign(network.values)
-        network = P1Network(network.grid, values.astype(dtype))  # much roundoff on each level
+        network = P1Network(network.mesh, values.astype(dtype))  # much roundoff on each level
         back = hierarchical_from_network(network).to_p1()
         assert back.values.dtype == dtype
-        assert back.grid == network.grid
+        assert back.mesh == network.mesh
         off = np.abs(back.values - network.values).max()
         assert off <= 2 * np.finfo(dtype).eps * np.abs(network.values).max()
 
@@ -98,7 +98,7 @@ def test_a_truncated_network_is_as_large_as_that_of_the_coarse_mesh(rng):
     for diagonal in ("right", "left", "crossed"):
         h = hierarchical_from_network(network_of_size(diagonal, (24, 8), rng))
         for level in range(h.levels + 1):
-            mesh = coarsened(h.grid, 2 ** (h.levels - level))
+            mesh = coarsened(h.mesh, 2 ** (h.levels - level))
             alone = P1Network(mesh, np.zeros(mesh.num_vertices)).explicit()
             assert h.truncate(levels=level).explicit().widths == alone.widths
 
@@ -171,11 +171,11 @@ def test_blocks_are_cut_where_levels_split_inside(comm):
 
 def test_a_hierarchy_from_coefficients(rng):
     h = hierarchical_from_network(network_of_size("left", (8, 4), rng))
-    again = HierarchicalNetwork(h.grid, h.levels, h.surpluses)
+    again = HierarchicalNetwork(h.mesh, h.levels, h.surpluses)
     assert again.to_p1().values.tobytes() == h.to_p1().values.tobytes()
     assert (again.dim_in, again.dim_out, again.dtype) == (2, 1, np.float64)
     with pytest.raises(ValueError, match="1 of 45 nodal values are NaN"):
-        HierarchicalNetwork(h.grid, h.levels, np.where(np.arange(45) == 3, np.nan, 0.0))
+        HierarchicalNetwork(h.mesh, h.levels, np.where(np.arange(45) == 3, np.nan, 0.0))
 
 
 #: Meshes that are not so often halved ones: (diagonal, shape, levels, error, what it says).

@@ -11,9 +11,11 @@ from test_files import bits, changed, counting, described, hostile_message, numb
 
 import fe_relu
 from cases import DIAGONALS, MAPS, mapped, on_first_rank, random_function, rectangle
-from fe_relu import Grid, HierarchicalNetwork, P2Network, hierarchy, kinds, load, save
-from fe_relu.hierarchy import Surrogate, hierarchical_from_network
-from fe_relu.nesting import NESTING, numbers_in_finer
+from fe_relu import Grid, HierarchicalNetwork, P2Network, load, save
+from fe_relu.formats import files, kinds, stored
+from fe_relu.hierarchy import transform
+from fe_relu.hierarchy.transform import Surrogate, hierarchical_from_network
+from fe_relu.hierarchy.nested import NESTING, numbers_in_finer
 
 
 @pytest.fixture
@@ -63,7 +65,7 @@ SPREADS = [
 def hierarchies(comm, monkeypatch, diagonal, spread):
     """One random function's hierarchy in both layouts, and on this rank alone."""
     units, shape, levels, outputs = spread
-    monkeypatch.setattr(hierarchy, "UNITS_PER_RANK", units)
+    monkeypatch.setattr(transform, "UNITS_PER_RANK", units)
     V = fem.functionspace(rectangle(comm, diagonal, shape), ("P", 1, outputs))
     u = random_function(V, np.random.default_rng(3))
     made = {
@@ -83,12 +85,12 @@ def test_hierarchical_files_are_the_same_on_any_ranks(comm, shared, monkeypatch,
         assert saved_bytes(network, shared / "together") == expected
         loaded = load(shared / "together", comm=comm, layout=layout)
         assert (loaded.blocks is not None) == (layout == "blocks" and comm.size > 1)
-        vertices = loaded.window.vertices(loaded.grid)
+        vertices = loaded.window.vertices(loaded.mesh)
         assert loaded.surpluses.tobytes() == alone.surpluses[..., vertices].tobytes()
         assert (loaded.coarse is not None) == loaded.nesting.is_shared
         assert loaded.nesting.inner == network.nesting.inner
         if loaded.coarse is not None:
-            coarse = numbers_in_finer(loaded.grid, loaded.nesting.unit)
+            coarse = numbers_in_finer(loaded.mesh, loaded.nesting.unit)
             rows = np.atleast_2d(alone.surpluses)[:, coarse]
             assert loaded.coarse.tobytes() == network.coarse.tobytes() == rows.tobytes()
         assert bits(loaded.to_p1().gather()) == bits(alone.to_p1())
@@ -128,9 +130,9 @@ def test_each_rank_reads_its_window_and_the_lattice_rows_of_the_coarse_mesh(
     made, alone = hierarchies(comm, monkeypatch, "crossed", (4, (16, 32), 4, ()))
     moved = {"write": 0, "read": 0}
     for name in moved:
-        monkeypatch.setattr(fe_relu.safetensors, name, counting(moved, name))
+        monkeypatch.setattr(stored, name, counting(moved, name))
     save(made["blocks"], shared / "network")
-    assert comm.allreduce(moved["write"]) == alone.grid.num_vertices
+    assert comm.allreduce(moved["write"]) == alone.mesh.num_vertices
     loaded = load(shared / "network", comm=comm, layout="blocks")
     rows = 0
     if loaded.coarse is not None:
@@ -293,7 +295,7 @@ def test_what_metadata_say_of_each_kind(tmp_path):
         ("surrogate", {"grid", "levels", "kept", "error", "bound", "h1_error", "ceiling"}),
     ):
         save(VICTIMS[kind](), tmp_path / kind)
-        facts = fe_relu.files.metadata(tmp_path / kind)
+        facts = files.metadata(tmp_path / kind)
         assert facts.keys() == keys | {"version", "kind", "dtype", "names", "units"}
         assert facts["kind"] == kind
     assert isinstance(load(tmp_path / "hierarchical"), HierarchicalNetwork)
@@ -325,7 +327,7 @@ CALLS = {
     "onnx": lambda network, _: fe_relu.to_onnx(network, "unwritten"),
     "torch": lambda network, _: fe_relu.to_torch(network),
     "vnnlib": lambda network, _: fe_relu.write_vnnlib("unwritten", network),
-    "bounds": lambda network, _: network.bounds(((0, 1), (0, 1))),
+    "bounds": lambda network, _: bounds(network, ((0, 1), (0, 1))),
 }
 
 
@@ -354,12 +356,12 @@ def test_the_remedies_work(comm, shared):
     box = ((0, 1), (0, 1))
     for network in (h, h.compress(max_neurons=40)):
         on_mesh = network.to_p1()
-        bounds, found = on_mesh.bounds(), on_mesh(V.tabulate_dof_coordinates().T)
+        bounds, found = bounds(on_mesh), on_mesh(V.tabulate_dof_coordinates().T)
         assert (bounds.lower <= found).all()
         assert (found <= bounds.upper).all()
         fe_relu.interpolation_plan(on_mesh, V)
         fe_relu.function_from_network(on_mesh, V)
         fe_relu.write_vnnlib(shared / "mesh.vnnlib", on_mesh)
     for layers in (h.compress(max_neurons=40).explicit(), quadratic.explicit()):
-        assert layers.bounds(box).lower.shape == (1,)
+        assert bounds(layers, box).lower.shape == (1,)
         fe_relu.write_vnnlib(shared / f"{comm.rank}.vnnlib", layers, box)

@@ -9,7 +9,7 @@ from dolfinx import io, mesh
 
 from cases import BOXES, DIAGONALS, MAPS, SHAPES, mapped, on_first_rank, rectangle
 from fe_relu import NotStructuredError, grid_from_mesh
-from fe_relu.meshes import locate_mesh
+from fe_relu.meshes.grid.recognise import locate_mesh
 
 
 def expected_name(diagonal, shape):
@@ -50,10 +50,10 @@ def test_grid_does_not_depend_on_the_partition(comm, diagonal, ghosts):
 def test_affine_images_are_recognised(comm, diagonal, image, dtype):
     msh = mapped(rectangle(comm, diagonal, (3, 5), "shifted", dtype=dtype), MAPS[image])
     located = locate_mesh(msh)
-    vertices = located.grid.vertices()[:, located.vertex_of_node]
+    vertices = located.mesh.vertices()[:, located.vertex_of_node]
     assert np.abs(vertices - msh.geometry.x[:, :2].T).max(initial=0) < 1e2 * np.finfo(dtype).eps
-    assert np.linalg.det(located.grid.axes) > 0
-    assert located.grid.axes[0, 0] > 0
+    assert np.linalg.det(located.mesh.axes) > 0
+    assert located.mesh.axes[0, 0] > 0
 
 
 def test_axes_point_along_x_and_y_first(comm):
@@ -73,7 +73,7 @@ def test_renumbered_meshes_are_recognised(comm, rng, diagonal):
 
 def shuffled(comm, rng, alone, keep=lambda cells, x: cells):
     """The mesh built anew from rank 0's copy of a mesh of one process."""
-    from fe_relu import compat
+    from fe_relu.fenicsx import compat
 
     x, cells = alone.geometry.x[:, :2], compat.geometry_dofmap(alone)
     order = rng.permutation(len(x))
@@ -194,7 +194,7 @@ def test_a_slit_is_refused(comm):
         return doubled
 
     def build(comm):
-        from fe_relu import compat
+        from fe_relu.fenicsx import compat
 
         x, cells = alone.geometry.x[:, :2], compat.geometry_dofmap(alone)
         cells = cut(cells, x)

@@ -10,7 +10,7 @@ import pytest
 from scipy import sparse
 
 from fe_relu import Affine, Grid, P1Network, ReLUNetwork, concatenate
-from fe_relu import network as network_module
+from fe_relu.layers import network as network_module
 
 
 def random_network(rng, *widths, dtype=np.float64):

@@ -70,7 +70,7 @@ def test_forms_give_the_network_everywhere(tmp_path, diagonal, frame, rng):
     for shape, dtype in zip(SHAPES, FLOATS * 2, strict=True):
         for outputs in [(), (1,), (3,)]:
             network = network_on(frame, shape, diagonal, rng, outputs=outputs, dtype=dtype)
-            x = at(network.grid, everywhere(shape, rng)).astype(dtype)
+            x = at(network.mesh, everywhere(shape, rng)).astype(dtype)
             expected = np.atleast_2d(network(x))
             for form in FORMS:
                 to_onnx(network, tmp_path / "u.onnx", form=form)
@@ -78,7 +78,7 @@ def test_forms_give_the_network_everywhere(tmp_path, diagonal, frame, rng):
                 assert values.dtype == dtype
                 if form == "active":
                     assert (values == expected).all()
-                near = np.abs(values - expected) <= bound(network.grid, x, network.values, dtype)
+                near = np.abs(values - expected) <= bound(network.mesh, x, network.values, dtype)
                 assert near.all()
 
 
@@ -116,7 +116,7 @@ def test_metadata_describe_the_network(tmp_path, form, rng):
     facts = {entry.key: entry.value for entry in model.metadata_props}
     grid, bounds = json.loads(facts.pop("grid")), json.loads(facts.pop("bounds"))
     assert bounds["outputs"][0] == network.values.min(axis=1).tolist()
-    assert fe_relu.Grid(**grid) == network.grid
+    assert fe_relu.Grid(**grid) == network.mesh
     assert json.loads(facts.pop("names")) == {"inputs": ["x", "y"], "outputs": ["u0", "u1"]}
     version = fe_relu.__version__
     assert facts == {
@@ -459,7 +459,7 @@ def test_large_tables_go_to_a_second_file(tmp_path, monkeypatch, rng):
         assert model == path
         assert table.name.startswith("u.onnx.")
         assert model.stat().st_size < 10_000
-        x = at(network.grid, everywhere((60, 50), rng))
+        x = at(network.mesh, everywhere((60, 50), rng))
         assert (run_file(path, x) == np.atleast_2d(network(x))).all()
     monkeypatch.setattr(onnx_graph, "EMBEDDED_BYTES", 1 << 30)
     to_onnx(network, path, form="active")
@@ -565,7 +565,7 @@ def test_deep_networks_are_written_and_read(tmp_path, levels, rng):
 @pytest.mark.parametrize("form", FORMS)
 def test_bounds_go_into_the_metadata(tmp_path, form, rng):
     network = network_on("unit", (3, 5), "crossed", rng, outputs=(2,))
-    bounds = network.bounds()
+    bounds = bounds(network)
     to_onnx(network, tmp_path / "u.onnx", form=form, bounds=bounds)
     facts = session(tmp_path / "u.onnx").get_modelmeta().custom_metadata_map
     found = json.loads(facts["bounds"])
@@ -574,7 +574,7 @@ def test_bounds_go_into_the_metadata(tmp_path, form, rng):
     if form == "active":
         assert found["neurons"] == []
     else:
-        x = at(network.grid, rng.random((2, 500)) * [[3], [5]])
+        x = at(network.mesh, rng.random((2, 500)) * [[3], [5]])
         for layer, (lower, upper) in zip(network.explicit().layers, found["neurons"], strict=False):
             z = layer(x)
             assert (z >= np.c_[lower] - 1e-12).all()
@@ -600,7 +600,7 @@ def test_exact_bounds_of_p1_networks_are_in_the_metadata_unasked(tmp_path, rng):
     network = network_on("unit", (3, 2), "crossed", rng)
     to_onnx(network, tmp_path / "u.onnx")
     (fact,) = (p.value for p in onnx.load(tmp_path / "u.onnx").metadata_props if p.key == "bounds")
-    found, bounds = json.loads(fact), network.bounds()
+    found, bounds = json.loads(fact), bounds(network)
     assert found["exact"]
     assert found["outputs"] == [bounds.lower.tolist(), bounds.upper.tolist()]
     assert [len(lower) for lower, _ in found["neurons"]] == list(network.explicit().widths[1:-1])

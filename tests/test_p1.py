@@ -9,8 +9,8 @@ import pytest
 
 from cases import DIAGONALS, MAPS, SHAPES, bound
 from fe_relu import Grid, P1Network
-from fe_relu.kernels import BLOCK
-from fe_relu.tables import CHUNK_POINTS
+from fe_relu.meshes.grid.locate import BLOCK
+from fe_relu.meshes.grid.table import CHUNK_POINTS
 
 FLOATS = (np.float32, np.float64)
 
@@ -60,23 +60,23 @@ def far_outside(shape, rng, count=300):
 def test_active_neurons_give_what_all_neurons_give(diagonal, frame, rng):
     for shape, outputs, dtype in itertools.product(SHAPES, [(), (3,)], FLOATS):
         network = network_on(frame, shape, diagonal, rng, outputs=outputs, dtype=dtype)
-        x = at(network.grid, everywhere(shape, rng)).astype(dtype)
+        x = at(network.mesh, everywhere(shape, rng)).astype(dtype)
         active, every = network(x), network.explicit()(x)
         assert active.shape == every.shape == (*outputs, x.shape[1])
         assert active.dtype == every.dtype == dtype
-        assert (np.abs(active - every) <= bound(network.grid, x, network.values, dtype)).all()
+        assert (np.abs(active - every) <= bound(network.mesh, x, network.values, dtype)).all()
 
 
 @pytest.mark.parametrize("diagonal", DIAGONALS)
 def test_the_support_ends_one_cell_outside(diagonal, rng):
     for frame, shape, dtype in itertools.product(FRAMES, SHAPES, FLOATS):
         network = network_on(frame, shape, diagonal, rng, dtype=dtype)
-        x = at(network.grid, far_outside(shape, rng)).astype(dtype)
+        x = at(network.mesh, far_outside(shape, rng)).astype(dtype)
         assert (network(x) == 0).all()
         assert (network.gradient(x) == 0).all()
         assert (network.explicit()(x) == 0).all()
         assert (network.gradient(x) == 0).all()
-        near = at(network.grid, [[-0.5, shape[0] + 0.5], [0, shape[1]]])  # the middle of two edges
+        near = at(network.mesh, [[-0.5, shape[0] + 0.5], [0, shape[1]]])  # the middle of two edges
         half = network.values[[0, (shape[0] + 1) * (shape[1] + 1) - 1]] / 2
         assert network(near) == pytest.approx(half, rel=1e-3)
 
@@ -85,7 +85,7 @@ def test_the_support_ends_one_cell_outside(diagonal, rng):
 def test_gradient_is_the_slope_of_all_neurons_in_every_cell_and_on_the_ring(diagonal, rng):
     for frame, shape, outputs in itertools.product(FRAMES, SHAPES, [(), (2,)]):
         network = network_on(frame, shape, diagonal, rng, outputs=outputs)
-        grid, explicit = network.grid, network.explicit()
+        grid, explicit = network.mesh, network.explicit()
         cells = np.indices([n + 4 for n in shape]).reshape(2, -1) - 2.0
         inside = np.array([[1, 2], [2, 1], [3, 2], [2, 3]]) / 4  # triangles, whatever the diagonals
         lattice = np.concatenate([cells + place[:, None] for place in inside], axis=1)
@@ -102,9 +102,9 @@ def test_gradient_is_the_slope_of_all_neurons_in_every_cell_and_on_the_ring(diag
 def test_nodal_values_come_back_at_the_vertices(diagonal, rng):
     for frame, dtype in itertools.product(FRAMES, FLOATS):
         network = network_on(frame, (3, 5), diagonal, rng, outputs=(2,), dtype=dtype)
-        x, values = network.grid.vertices().astype(dtype), network.values
+        x, values = network.mesh.vertices().astype(dtype), network.values
         error = np.abs(network(x) - values)
-        assert (error <= bound(network.grid, x, values, dtype)).all()
+        assert (error <= bound(network.mesh, x, values, dtype)).all()
         if frame == "unit":  # where vertices are represented exactly
             assert error.max() <= 2 * np.finfo(dtype).eps * np.abs(values).max()
             assert (network.explicit()(x) == values).all()
@@ -141,7 +141,7 @@ FORMS = {
 def test_the_same_points_give_the_same_bits(form, rng):
     for diagonal, dtype in itertools.product(["right", "crossed", "left_right"], FLOATS):
         network = network_on("rotated", (6, 3), diagonal, rng, outputs=(2,), dtype=dtype)
-        x = at(network.grid, rng.random((2, CHUNK_POINTS + BLOCK + 5)) * 9 - 1).astype(dtype)
+        x = at(network.mesh, rng.random((2, CHUNK_POINTS + BLOCK + 5)) * 9 - 1).astype(dtype)
         values, other = network(x), network(FORMS[form](x))
         assert (other.dtype, other.shape) == (values.dtype, values.shape)
         assert other.tobytes() == values.tobytes()
@@ -151,7 +151,7 @@ def test_the_same_points_give_the_same_bits(form, rng):
 def test_points_in_several_calls_give_the_same_bits(diagonal, rng):
     for dtype, order in itertools.product(FLOATS, "CF"):
         network = network_on("sheared", (3, 5), diagonal, rng, dtype=dtype)
-        x = at(network.grid, rng.random((2, CHUNK_POINTS + 3 * BLOCK + 6)) * 9 - 2)
+        x = at(network.mesh, rng.random((2, CHUNK_POINTS + 3 * BLOCK + 6)) * 9 - 2)
         x = x.astype(dtype, order=order)
         cuts = [0, 1, 3, 3, 10, BLOCK, 2 * BLOCK + 1, CHUNK_POINTS + BLOCK + 7]
         parts = [network(part) for part in np.split(x, cuts, axis=1)]
@@ -171,7 +171,7 @@ def test_values_have_the_wider_dtype_and_integers_count_as_float64(points, rng):
 
 def test_float32_points_of_a_float64_network_lose_nothing(rng):
     network = network_on("rotated", (3, 5), "crossed", rng)
-    x = at(network.grid, everywhere((3, 5), rng)).astype(np.float32)
+    x = at(network.mesh, everywhere((3, 5), rng)).astype(np.float32)
     assert network(x).tobytes() == network(x.astype(np.float64)).tobytes()
 
 
@@ -248,11 +248,11 @@ def test_points_outside(frame, rng):
     away, out = [[-0.1, 1, 1e6], [1, 3.5, 1]], np.isin(np.arange(12), [7, 10, 11])
     for outputs, dtype in itertools.product([(), (2,)], FLOATS):
         network = network_on(frame, (6, 3), "right", rng, outputs=outputs, dtype=dtype)
-        x = at(network.grid, inside).astype(dtype)
+        x = at(network.mesh, inside).astype(dtype)
         for choice in ("nan", "raise"):
             assert network(x, outside=choice).tobytes() == network(x).tobytes()
         x = x[:, :12]
-        x[:, out] = at(network.grid, away)
+        x[:, out] = at(network.mesh, away)
         values = network(x, outside="nan")
         assert np.isnan(values[..., out]).all()
         assert (values[..., ~out] == network(x)[..., ~out]).all()
@@ -295,7 +295,7 @@ def test_networks_do_not_change(rng):
     given[:] = 0
     assert (network.values == kept).all()
     assert network(x).tobytes() == before.tobytes()
-    for name in ("grid", "values", "comm", "source"):
+    for name in ("mesh", "values", "layout"):
         with pytest.raises(FrozenInstanceError):
             setattr(network, name, None)
     with pytest.raises(ValueError, match="read-only"):
@@ -305,14 +305,14 @@ def test_networks_do_not_change(rng):
 @pytest.mark.parametrize("diagonal", DIAGONALS)
 def test_components_share_the_hidden_layers(diagonal, rng):
     vector = network_on("rotated", (3, 5), diagonal, rng, outputs=(4,))
-    scalar = P1Network(vector.grid, vector.values[2])
+    scalar = P1Network(vector.mesh, vector.values[2])
     layers, one = vector.explicit(), scalar.explicit()
     assert layers.widths == (*one.widths[:-1], 4)
     for ours, theirs in zip(layers.layers[:-1], one.layers[:-1], strict=True):
         assert (ours.weight != theirs.weight).nnz == 0
         assert (ours.bias == theirs.bias).all()
     assert (layers.layers[-1].weight.toarray() == vector.values).all()
-    x = at(vector.grid, everywhere((3, 5), rng))
+    x = at(vector.mesh, everywhere((3, 5), rng))
     assert vector(x)[2].tobytes() == scalar(x).tobytes()
 
 
@@ -320,7 +320,7 @@ def test_components_share_the_hidden_layers(diagonal, rng):
 def test_gather_without_communicator_is_the_network_itself(root, rng):
     network = network_on("sheared", (3, 5), "crossed", rng, outputs=(2,))
     whole = network.gather(root)
-    assert (whole.grid, whole.comm, whole.source) == (network.grid, None, None)
+    assert (whole.mesh, whole.comm, whole.source) == (network.mesh, None, None)
     assert (whole.values == network.values).all()
 
 
@@ -337,7 +337,7 @@ def test_only_a_network_with_a_source_can_be_updated(rng):
 
 def test_bad_points_on_one_rank_are_refused_on_all(comm, rng):
     single = network_on("unit", (3, 5), "right", rng)
-    network = P1Network(single.grid, single.values, comm)
+    network = P1Network(single.mesh, single.values, Replicated(comm))
     x = rng.random((2, comm.rank))
     assert network(x).tobytes() == single(x).tobytes()
     last = comm.size - 1
@@ -348,7 +348,7 @@ def test_bad_points_on_one_rank_are_refused_on_all(comm, rng):
 
 
 def test_a_table_of_more_entries_than_indices_can_name_is_refused(monkeypatch):
-    from fe_relu import kernels
+    from fe_relu.meshes.grid import locate as kernels
 
     monkeypatch.setattr(kernels, "INDEX", np.uint8)
     grid = Grid([0, 0], np.eye(2), (20, 20), "right")

@@ -32,9 +32,9 @@ from fe_relu import (
     network_from_function,
     p2_layers,
 )
-from fe_relu.hats import hidden_layers, mesh_hats
-from fe_relu.p2_layers import numbered_edges
-from fe_relu.quadratic import bump_size
+from fe_relu.meshes.grid.hats import hidden_layers, mesh_hats
+from fe_relu.networks.p2_layers import numbered_edges
+from fe_relu.meshes.grid.midpoints import bump_size
 
 FLOATS = (np.float32, np.float64)
 SHAPES = [(1, 1), (3, 5), (4, 4)]
@@ -66,7 +66,7 @@ def everywhere(grid, rng, count=300):
 
 def tolerance(network, x, dtype=np.float64):
     """What roundoff may do to P1 values, times the slopes of quadratic functions over theirs."""
-    return 16 * bound(network.grid, x, network.values, dtype)
+    return 16 * bound(network.mesh, x, network.values, dtype)
 
 
 def square_interpolant(t, levels):
@@ -78,9 +78,9 @@ def square_interpolant(t, levels):
 def by_the_book(network, x):
     """Σ u_v φ_v + Σ_e s_e 4 Π(φᵢ, φⱼ), from all hats and a product of interpolants of squares."""
     h = x
-    for layer in hidden_layers(network.grid, network.dtype, mesh_hats(network.grid)):
+    for layer in hidden_layers(network.mesh, network.dtype, mesh_hats(network.mesh)):
         h = np.maximum(layer(h), 0)
-    vertices, (one, other), middles = numbered_edges(network.grid)
+    vertices, (one, other), middles = numbered_edges(network.mesh)
     values = np.atleast_2d(network.values)
     nodal = values[:, vertices]
     surpluses = values[:, middles] - (nodal[:, one] + nodal[:, other]) / 2
@@ -95,7 +95,7 @@ def by_the_book(network, x):
 def test_active_neurons_give_products_of_hats(diagonal, frame, rng):
     for shape, levels in itertools.product(SHAPES, (1, 2, 5)):
         network = random_network(frame, shape, diagonal, rng, outputs=(2,), levels=levels)
-        x = everywhere(network.grid, rng)
+        x = everywhere(network.mesh, rng)
         assert (np.abs(network(x) - by_the_book(network, x)) <= tolerance(network, x)).all()
 
 
@@ -107,7 +107,7 @@ def test_explicit_layers_give_what_active_neurons_give(diagonal, outputs, rng):
         network = random_network(
             frame, shape, diagonal, rng, outputs=outputs, dtype=dtype, levels=levels
         )
-        x = everywhere(network.grid, rng, 50).astype(dtype)
+        x = everywhere(network.mesh, rng, 50).astype(dtype)
         active, every = network(x), network.explicit()(x)
         assert active.shape == every.shape == (*outputs, x.shape[1])
         assert active.dtype == every.dtype == dtype
@@ -121,7 +121,7 @@ def test_depth_is_linear_in_levels_and_width_constant(diagonal, levels, rng):
     explicit = network.explicit()
     lines, hats = (
         layer.dim_out
-        for layer in hidden_layers(network.grid, network.dtype, mesh_hats(network.grid))
+        for layer in hidden_layers(network.mesh, network.dtype, mesh_hats(network.mesh))
     )
     edges = network.values.shape[1] - hats
     deep = (2 * (hats + edges) + 2 * 3,) * (levels + 1)
@@ -133,7 +133,7 @@ def test_depth_is_linear_in_levels_and_width_constant(diagonal, levels, rng):
 def test_nodal_values_come_back_at_the_nodes(diagonal, rng):
     for frame, levels in itertools.product(FRAMES, (1, 4)):
         network = random_network(frame, (3, 5), diagonal, rng, outputs=(2,), levels=levels)
-        x = network.grid.refined(2).vertices()
+        x = network.mesh.refined(2).vertices()
         assert (np.abs(network(x) - network.values) <= tolerance(network, x)).all()
 
 
@@ -142,7 +142,7 @@ def test_the_support_ends_one_cell_outside(diagonal, rng):
     network = random_network("rotated", (3, 5), diagonal, rng)
     t = np.linspace(-3, 9, 60)
     beyond = np.hstack([[0 * t - 1.01, t], [0 * t + 4.01, t], [t, 0 * t - 1.01], [t, 0 * t + 6.01]])
-    x = network.grid.origin[:, None] + network.grid.axes @ beyond
+    x = network.mesh.origin[:, None] + network.mesh.axes @ beyond
     assert (network(x) == 0).all()
     assert (network.gradient(x) == 0).all()
     assert (network.explicit()(x) == 0).all()
@@ -152,8 +152,8 @@ def test_the_support_ends_one_cell_outside(diagonal, rng):
 def test_gradient_is_the_slope_between_points_of_a_small_triangle(diagonal, rng):
     network = random_network("sheared", (3, 4), diagonal, rng, outputs=(2,), levels=3)
     inside = rng.random((2, 3000)) * [[5], [6]] - 1
-    x = network.grid.origin[:, None] + network.grid.axes @ inside
-    step = 1e-6 * network.grid.axes
+    x = network.mesh.origin[:, None] + network.mesh.axes @ inside
+    step = 1e-6 * network.mesh.axes
     slopes, same = network.gradient(x), np.ones(x.shape[1], bool)
     for k in range(2):
         ahead, behind = x + step[:, k : k + 1], x - step[:, k : k + 1]
@@ -309,7 +309,7 @@ def test_blocks_give_the_serial_bits(comm, diagonal, dtype):
     for shape, options in ((1, 1), {}), ((3, 5), {"partitioner": on_first_rank}), ((6, 5), {}):
         spread, alone = pair(comm, diagonal, shape, dtype=dtype, **options)
         assert (spread.blocks is None) == (comm.size == 1)
-        x = everywhere(spread.grid, np.random.default_rng(comm.rank), 100 * comm.rank)
+        x = everywhere(spread.mesh, np.random.default_rng(comm.rank), 100 * comm.rank)
         x = x[:, comm.rank :].astype(dtype)
         assert spread(x).tobytes() == alone(x).tobytes()
         assert spread.gradient(x).tobytes() == alone.gradient(x).tobytes()
@@ -499,8 +499,8 @@ def test_one_network_of_each_degree_are_one_p1_function(rng):
     """Values at midpoints that are means make P2 equal to P1, everywhere."""
     for diagonal in DIAGONALS:
         quadratic = random_network("rotated", (3, 5), diagonal, rng)
-        linear = P1Network(quadratic.grid, rng.standard_normal(quadratic.grid.num_vertices))
-        nodal = P2Network(quadratic.grid, linear(quadratic.node_grid.vertices()))
-        x = everywhere(linear.grid, rng)
+        linear = P1Network(quadratic.mesh, rng.standard_normal(quadratic.mesh.num_vertices))
+        nodal = P2Network(quadratic.mesh, linear(quadratic.node_mesh.vertices()))
+        x = everywhere(linear.mesh, rng)
         assert (np.abs(nodal(x) - linear(x)) <= tolerance(nodal, x)).all()
         assert nodal.error_bound < 1e-15

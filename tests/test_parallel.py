@@ -11,7 +11,7 @@ from dolfinx import fem
 
 from cases import DIAGONALS, on_first_rank, random_function, rectangle
 from fe_relu import P1Network, function_from_network, network_from_function
-from fe_relu.parallel import gather_columns, together
+from fe_relu.parallel.agreement import gather_columns, together
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_a_mesh_smaller_than_the_number_of_ranks(comm, rng, diagonal):
     V = fem.functionspace(rectangle(comm, diagonal, (1, 1), partitioner=on_first_rank), ("P", 1))
     u = random_function(V, rng)
     network = network_from_function(u)
-    assert network(network.grid.vertices()) == pytest.approx(network.values, abs=1e-14)
+    assert network(network.mesh.vertices()) == pytest.approx(network.values, abs=1e-14)
     back, certificate = function_from_network(network, V)
     assert back.x.array.tobytes() == u.x.array.tobytes()
     assert certificate.exact

@@ -9,10 +9,10 @@ from dolfinx import fem
 
 from cases import MAPS, rectangle
 from fe_relu import Affine, Grid, P1Network, ReLUNetwork, network_from_function, plot
-from fe_relu.grid import DIAGONALS
-from fe_relu.hierarchy import hierarchical_from_network
-from fe_relu.nesting import NESTING
-from fe_relu.segments import clipped_lines
+from fe_relu.meshes.grid.grid import DIAGONALS
+from fe_relu.hierarchy.transform import hierarchical_from_network
+from fe_relu.hierarchy.nested import NESTING
+from fe_relu.layers.kinks import clipped_lines
 
 mpl = pytest.importorskip("matplotlib", reason="matplotlib is not installed")
 mpl.use("Agg")
@@ -77,7 +77,7 @@ def test_kept_neurons_are_where_their_hats_are_one(diagonal):
     assert np.isclose(hidden, 1, rtol=0, atol=1e-9).any(axis=1).all()
     assert (
         axes.get_title()
-        == f"{surrogate.num_kept} of {surrogate.grid.num_vertices} coefficients kept"
+        == f"{surrogate.num_kept} of {surrogate.mesh.num_vertices} coefficients kept"
     )
 
 
@@ -102,12 +102,12 @@ def test_kink_lines_are_where_neurons_bend(diagonal, name):
     ends = first(segments.reshape(-1, 2).T) / scale
     on_line = np.isclose(ends, 0, rtol=0, atol=1e-9).reshape(-1, len(segments), 2).all(axis=2)
     assert on_line.any(axis=0).all()
-    lattice = network.grid.to_lattice(segments.reshape(-1, 2).T)
+    lattice = network.mesh.to_lattice(segments.reshape(-1, 2).T)
     assert (lattice > -1e-9).all()
-    beyond = np.array(network.grid.shape)[:, None] - lattice
+    beyond = np.array(network.mesh.shape)[:, None] - lattice
     assert (beyond > -1e-9).all()
     assert (np.minimum(lattice, beyond).min(axis=0) < 1e-9).all()
-    corners = first(network.grid.corners) / scale
+    corners = first(network.mesh.corners) / scale
     crossing = (corners.min(axis=1) < -1e-9) & (corners.max(axis=1) > 1e-9)
     assert (on_line.any(axis=1) | ~crossing).all()
 

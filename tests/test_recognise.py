@@ -81,7 +81,7 @@ def changed(network, depth, row, column=None, by=0.5):
 def test_untouched_weights_give_the_bits_of_nodal_values(rng, diagonal, shape, k):
     network = network_of_size(diagonal, shape, rng, k)
     found = p1_from_relu(network.explicit())
-    assert found.grid.matches(network.grid)
+    assert found.mesh.matches(network.mesh)
     assert found.values.tobytes() == network.values.tobytes()
     assert found.dtype == network.dtype
     assert found.comm is None
@@ -95,7 +95,7 @@ def test_a_negative_zero_comes_back_as_zero():
 @pytest.mark.parametrize("diagonal", DIAGONALS)
 def test_dyadic_grids_come_back_with_their_bits(rng, diagonal):
     network = network_of_size(diagonal, (8, 4), rng, origin=(0.5, -3), axes=((0.25, 0), (0, 2)))
-    assert p1_from_relu(network.explicit()).grid == network.grid
+    assert p1_from_relu(network.explicit()).mesh == network.mesh
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -103,7 +103,7 @@ def test_dyadic_grids_come_back_with_their_bits(rng, diagonal):
 def test_order_and_positive_factors_do_not_matter(rng, diagonal, shape):
     network = network_of_size(diagonal, shape, rng, 2)
     found = p1_from_relu(disguised(network.explicit(), rng))
-    assert found.grid.matches(network.grid)
+    assert found.mesh.matches(network.mesh)
     assert np.abs(found.values / network.values - 1).max() < 8 * np.finfo(float).eps
 
 
@@ -111,10 +111,10 @@ def test_order_and_positive_factors_do_not_matter(rng, diagonal, shape):
 @pytest.mark.parametrize("diagonal", DIAGONALS)
 def test_single_precision_is_trusted_to_its_own_roundoff(rng, diagonal, shape):
     plain = network_of_size(diagonal, shape, rng)
-    network = P1Network(plain.grid, plain.values.astype(np.float32))
+    network = P1Network(plain.mesh, plain.values.astype(np.float32))
     found = p1_from_relu(network.explicit())
     assert found.values.tobytes() == network.values.tobytes()
-    assert found.grid.matches(network.grid, np.float32)
+    assert found.mesh.matches(network.mesh, np.float32)
     found = p1_from_relu(disguised(network.explicit(), rng))
     assert found.dtype == np.float32
     assert np.abs(found.values / network.values - 1).max() < 8 * np.finfo(np.float32).eps
@@ -126,11 +126,11 @@ def test_affine_images_are_the_same_functions(rng, diagonal, name):
     """Axes that grid_from_mesh would label otherwise are relabelled; the function stays."""
     network = network_of_size(diagonal, (3, 5), rng, axes=MAPS[name])
     found = p1_from_relu(disguised(network.explicit(), rng))
-    assert found.grid.num_vertices == network.grid.num_vertices
-    x = network.grid.origin[:, None] + network.grid.axes @ rng.uniform(-2, 7, (2, 2000))
+    assert found.mesh.num_vertices == network.mesh.num_vertices
+    x = network.mesh.origin[:, None] + network.mesh.axes @ rng.uniform(-2, 7, (2, 2000))
     assert np.abs(found(x) - network(x)).max() < 1e-12
     again = p1_from_relu(found.explicit())
-    assert again.grid.matches(found.grid)
+    assert again.mesh.matches(found.mesh)
     assert again.values.tobytes() == found.values.tobytes()
 
 
@@ -140,7 +140,7 @@ def test_far_flat_and_tiny_grids(rng, diagonal, box):
     origin, hx, hy = box
     network = network_of_size(diagonal, (4, 3), rng, origin=(origin, 1), axes=((hx, 0), (0, hy)))
     found = p1_from_relu(disguised(network.explicit(), rng))
-    assert found.grid.matches(network.grid)
+    assert found.mesh.matches(network.mesh)
     assert np.abs(found.values - network.values).max() < 1e-14
 
 
@@ -174,14 +174,14 @@ def test_dead_doubled_and_split_neurons(rng, diagonal):
         )
     )
     found = p1_from_relu(raw)
-    assert found.grid.matches(network.grid)
+    assert found.mesh.matches(network.mesh)
     assert np.abs(found.values - network.values).max() < 1e-12
 
 
 @pytest.mark.parametrize("diagonal", DIAGONALS)
 def test_a_vertex_without_a_neuron_is_a_zero(rng, diagonal):
     network = network_of_size(diagonal, (6, 5), rng)
-    places = network.grid.lattice_positions()
+    places = network.mesh.lattice_positions()
     kept = (places[0] >= 2) & (rng.random(places.shape[1]) < 0.5)
     first, second, output = network.explicit().layers
     pruned = ReLUNetwork(
@@ -192,9 +192,9 @@ def test_a_vertex_without_a_neuron_is_a_zero(rng, diagonal):
         )
     )
     found = p1_from_relu(pruned)
-    x = network.grid.origin[:, None] + network.grid.axes @ rng.uniform(-2, 8, (2, 2000))
+    x = network.mesh.origin[:, None] + network.mesh.axes @ rng.uniform(-2, 8, (2, 2000))
     assert np.abs(found(x) - pruned(x)).max() < 1e-13
-    assert found.grid.num_vertices < network.grid.num_vertices
+    assert found.mesh.num_vertices < network.mesh.num_vertices
 
 
 @pytest.mark.parametrize("diagonal", DIAGONALS)
@@ -209,8 +209,8 @@ def test_a_single_hat_is_a_grid_of_one_cell(rng, diagonal):
         )
     )
     found = p1_from_relu(hat)
-    assert found.grid.shape == (1, 1)
-    x = network.grid.origin[:, None] + network.grid.axes @ rng.uniform(-2, 8, (2, 2000))
+    assert found.mesh.shape == (1, 1)
+    x = network.mesh.origin[:, None] + network.mesh.axes @ rng.uniform(-2, 8, (2, 2000))
     assert np.abs(found(x) - hat(x)).max() < 1e-13
 
 
@@ -226,16 +226,16 @@ def test_the_circle_closes(comm, rng, diagonal, name, ghosts):
     found = p1_from_relu(disguised(network.explicit(), rng))
     again = mesh.create_rectangle(
         comm,
-        [[0, 0], list(found.grid.shape)],
-        found.grid.shape,
-        diagonal=mesh.DiagonalType[found.grid.diagonal],
+        [[0, 0], list(found.mesh.shape)],
+        found.mesh.shape,
+        diagonal=mesh.DiagonalType[found.mesh.diagonal],
     )
-    moved = found.grid.origin[:, None] + found.grid.axes @ again.geometry.x[:, :2].T
+    moved = found.mesh.origin[:, None] + found.mesh.axes @ again.geometry.x[:, :2].T
     again.geometry.x[:, :2] = moved.T
     V = fem.functionspace(again, ("P", 1))
     back, certificate = function_from_network(found, V)
     assert certificate.exact
-    assert network_from_function(back).grid.matches(network.grid)
+    assert network_from_function(back).mesh.matches(network.mesh)
     values = network_from_function(back).values
     assert np.abs(values - network.values).max() <= 8 * np.finfo(float).eps * network.size
     untouched, _ = function_from_network(p1_from_relu(network.explicit()), u.function_space)
@@ -310,7 +310,7 @@ def test_other_meshes_are_refused(rng):
             p1_from_relu(plain + other)
     ring = Grid((1, 1), np.eye(2), (3, 3), "right")
     joined = p1_from_relu(plain + P1Network(ring, np.ones(16)).explicit())
-    assert joined.grid.shape == (4, 4)
+    assert joined.mesh.shape == (4, 4)
 
 
 def test_random_networks_and_other_sizes_are_refused(rng):
@@ -351,13 +351,13 @@ def test_any_one_weight_is_recognised_or_refused(diagonal, depth, place, value):
         found = p1_from_relu(network)
     except NotP1Error:
         return
-    x = found.grid.origin[:, None] + found.grid.axes @ rng.uniform(-2, 6, (2, 300))
+    x = found.mesh.origin[:, None] + found.mesh.axes @ rng.uniform(-2, 6, (2, 300))
     assert np.abs(found(x) - network(x)).max() <= 1e-6 * found.size
 
 
 def test_rtol_says_how_far_off_is_still_a_mesh(rng):
     network = changed(network_of_size("right", (4, 3), rng).explicit(), 1, 4, by=1e-5)
-    assert p1_from_relu(network, rtol=1e-3).grid.shape == (4, 3)
+    assert p1_from_relu(network, rtol=1e-3).mesh.shape == (4, 3)
     with pytest.raises(ValueError, match="rtol must be between"):
         p1_from_relu(network, rtol=0.5)
     with pytest.raises(TypeError, match=r"expected a fe_relu\.ReLUNetwork"):
@@ -381,7 +381,7 @@ def test_every_disguise_is_seen_through(diagonal, nx, ny, turn, shear, steps, sh
     axes = rotation @ [[1, shear], [0, 1]] @ np.diag(steps)
     network = network_of_size(diagonal, (nx, ny), rng, origin=shift, axes=axes)
     found = p1_from_relu(disguised(network.explicit(), rng))
-    assert found.grid.num_vertices == network.grid.num_vertices
-    x = network.grid.vertices()
-    slack = 8 * network.grid.resolution()
+    assert found.mesh.num_vertices == network.mesh.num_vertices
+    x = network.mesh.vertices()
+    slack = 8 * network.mesh.resolution()
     assert np.abs(found(x) - network.values).max() <= slack * network.size

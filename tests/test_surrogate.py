@@ -19,9 +19,9 @@ from fe_relu import (
     hierarchical_from_function,
     network_from_function,
 )
-from fe_relu.hierarchy import hierarchical_from_network
-from fe_relu.nesting import NESTING, coarsened, numbers_in_finer
-from fe_relu.surrogate import NODAL_VERTICES, Surrogate
+from fe_relu.hierarchy.transform import hierarchical_from_network
+from fe_relu.hierarchy.nested import NESTING, coarsened, numbers_in_finer
+from fe_relu.hierarchy.surrogate import NODAL_VERTICES, Surrogate
 
 EPS = np.finfo(float).eps
 SHAPES = [(4, 4), (12, 20), (8, 24), (3, 5)]
@@ -53,17 +53,17 @@ def surrogates(h):
 def points_everywhere(h, rng, count=400):
     """Inside, on lattice lines, up to two steps of the coarsest mesh outside, and far away."""
     reach = 2 * 2**h.levels
-    size = np.array(h.grid.shape)[:, None]
+    size = np.array(h.mesh.shape)[:, None]
     around = rng.random((2, count)) * (size + 2 * reach) - reach
     on_lines = np.concatenate([np.rint(around[:1]), around[1:]]), np.rint(2 * around) / 2
     diagonal = around - np.rint(around.sum(axis=0)) / 2 + around.sum(axis=0) / 2
     lattice = np.concatenate([around, *on_lines, diagonal, 1e4 * around[:, :50]], axis=1)
-    return h.grid.origin[:, None] + h.grid.axes @ lattice
+    return h.mesh.origin[:, None] + h.mesh.axes @ lattice
 
 
 def off_by(s, h, x):
     """Roundoff of evaluating both a surrogate and its explicit layers."""
-    steps = np.abs(h.grid.to_lattice(x)).max() + sum(h.grid.shape)
+    steps = np.abs(h.mesh.to_lattice(x)).max() + sum(h.mesh.shape)
     return 32 * np.finfo(h.dtype).eps * steps * (s.ceiling + 1)
 
 
@@ -72,7 +72,7 @@ def off_by(s, h, x):
 def test_explicit_layers_agree_everywhere_however_evaluated(diagonal, shape, rng):
     h = hierarchy_of_size(diagonal, shape, rng, outputs=(2,))
     x = points_everywhere(h, rng)
-    outside = ~h.grid.contains(x)
+    outside = ~h.mesh.contains(x)
     assert 0.2 < outside.mean() < 0.98
     for s in surrogates(h):
         explicit = s.explicit()
@@ -179,8 +179,8 @@ def test_error_is_attained_and_never_exceeded(rng):
     for diagonal in NESTING:
         h = hierarchy_of_size(diagonal, (8, 8), rng)
         network = h.to_p1()
-        x = np.concatenate([points_everywhere(h, rng, 4000), h.grid.vertices()], axis=1)
-        x = x[:, h.grid.contains(x)]
+        x = np.concatenate([points_everywhere(h, rng, 4000), h.mesh.vertices()], axis=1)
+        x = x[:, h.mesh.contains(x)]
         for s in surrogates(h):
             sampled = np.abs(s(x) - network(x)).max()
             assert sampled == pytest.approx(s.error, rel=1e-12, abs=1e-13)
@@ -306,7 +306,7 @@ def gathered(v):
 def test_outside_modes(rng):
     h = hierarchy_of_size("right", (8, 8), rng)
     s = h.compress(max_neurons=50)
-    x = h.grid.corners * 1.0 + [[0.0, 1.0, 0.0, 0.0], [0.0] * 4]
+    x = h.mesh.corners * 1.0 + [[0.0, 1.0, 0.0, 0.0], [0.0] * 4]
     assert np.isnan(s(x, outside="nan")).tolist() == [False, True, False, False]
     with pytest.raises(ValueError, match="1 of 4 points are outside"):
         s(x, outside="raise")
@@ -355,7 +355,7 @@ def test_bad_aims_are_refused_on_all_ranks(comm, aim, error, message):
 def test_a_surrogate_from_its_parts(rng):
     s = hierarchy_of_size("left", (4, 8), rng).compress(max_neurons=30)
     parts = {name: getattr(s, name) for name in Surrogate.__dataclass_fields__}
-    assert (Surrogate(**parts)(s.grid.corners) == s(s.grid.corners)).all()
+    assert (Surrogate(**parts)(s.mesh.corners) == s(s.mesh.corners)).all()
     for changed, error in (
         ({"vertices": s.vertices[::-1]}, ValueError),
         ({"vertices": s.vertices + 45}, ValueError),

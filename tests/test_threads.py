@@ -6,7 +6,8 @@ import os
 import numpy as np
 import pytest
 
-from fe_relu import Grid, P1Network, threads
+from fe_relu import Grid, P1Network
+from fe_relu.basics import threads
 
 #: Environment → threads on four cores.
 DECISIONS = [

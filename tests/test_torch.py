@@ -24,7 +24,8 @@ from cases import (
     rectangle,
     same_layers,
 )
-from fe_relu import Affine, P1Network, ReLUNetwork, from_torch, onnx_, to_torch
+from fe_relu import Affine, P1Network, ReLUNetwork, from_torch, to_torch
+from fe_relu.formats import onnx as onnx_
 from runtime import without
 from test_p1 import FLOATS, at, everywhere, network_on
 
@@ -71,13 +72,13 @@ def test_modules_give_the_network_everywhere(diagonal, make, rng):
     for shape, dtype in zip(SHAPES, FLOATS * 2, strict=True):
         for frame, outputs in itertools.product(["unit", "far"], [(), (3,)]):
             network = network_on(frame, shape, diagonal, rng, outputs=outputs, dtype=dtype)
-            x = at(network.grid, everywhere(shape, rng)).astype(dtype)
+            x = at(network.mesh, everywhere(shape, rng)).astype(dtype)
             values = run(to_torch(network, **MAKES[make]), x)
             expected = np.atleast_2d(network(x))
             assert values.dtype == dtype
             if "active" in make:
                 assert (values == expected).all()
-            near = np.abs(values - expected) <= bound(network.grid, x, network.values, dtype)
+            near = np.abs(values - expected) <= bound(network.mesh, x, network.values, dtype)
             assert near.all()
 
 
@@ -100,7 +101,7 @@ def test_derivatives_are_the_gradient_on_kinks_too(diagonal, dtype, rng):
         if frame != "unit":  # there the end of the ring is rounded to either side
             beside = np.abs(lattice - np.c_[list(shape)] / 2) < np.c_[list(shape)] / 2 + 0.999
             lattice = lattice[:, beside.all(axis=0)]
-        x = at(network.grid, lattice).astype(dtype)
+        x = at(network.mesh, lattice).astype(dtype)
         expected = network.gradient(x)
         for make in ("active", "active, trainable"):
             error = np.abs(slopes(to_torch(network, **MAKES[make]), x) - expected)
@@ -112,7 +113,7 @@ def test_beyond_the_ring_there_is_no_slope(diagonal, rng):
     network = network_on("unit", (3, 5), diagonal, rng, outputs=(2,))
     lattice = np.indices((33, 37)).reshape(2, -1) / 2 - 6
     beyond = (lattice < -1).any(axis=0) | (lattice > np.array([[4], [6]])).any(axis=0)
-    found = slopes(to_torch(network, form="active"), at(network.grid, lattice[:, beyond]))
+    found = slopes(to_torch(network, form="active"), at(network.mesh, lattice[:, beyond]))
     assert (found == 0).all()
 
 
@@ -125,15 +126,15 @@ def test_points_that_are_not_finite_give_nan(rng):
 @pytest.mark.parametrize("make", MAKES)
 def test_modules_change_their_type(make, rng):
     network = network_on("rotated", (3, 5), "left_right", rng)
-    single = P1Network(network.grid, network.values.astype(np.float32))
-    x = at(network.grid, everywhere((3, 5), rng)).astype(np.float32)
+    single = P1Network(network.mesh, network.values.astype(np.float32))
+    x = at(network.mesh, everywhere((3, 5), rng)).astype(np.float32)
     module = to_torch(network, **MAKES[make]).float()
     values = run(module, x)
     assert values.dtype == np.float32
-    assert (np.abs(values - single(x)) <= bound(network.grid, x, single.values, np.float32)).all()
+    assert (np.abs(values - single(x)) <= bound(network.mesh, x, single.values, np.float32)).all()
     x = x.astype(np.float64)
     error = np.abs(run(module.double(), x) - single(x))
-    assert (error <= bound(network.grid, x, single.values, np.float32)).all()
+    assert (error <= bound(network.mesh, x, single.values, np.float32)).all()
     if "active" in make:
         with pytest.raises(TypeError, match="float32 or float64"):
             module.half()(torch.zeros(1, 2).half())
@@ -141,7 +142,7 @@ def test_modules_change_their_type(make, rng):
 
 def test_points_decide_the_precision_of_active_neurons(rng):
     network = network_on("rotated", (3, 5), "right", rng, dtype=np.float32)
-    x = at(network.grid, everywhere((3, 5), rng))
+    x = at(network.mesh, everywhere((3, 5), rng))
     values = run(to_torch(network, form="active"), x)
     assert values.dtype == np.float64
     assert (values == network(x)).all()
@@ -151,7 +152,7 @@ def test_points_decide_the_precision_of_active_neurons(rng):
 def test_states_copies_and_pickles_are_the_same_module(make, rng):
     network, other = (network_on("unit", (3, 5), "crossed", rng, outputs=(2,)) for _ in range(2))
     module, target = to_torch(network, **MAKES[make]), to_torch(other, **MAKES[make])
-    x = at(network.grid, everywhere((3, 5), rng))
+    x = at(network.mesh, everywhere((3, 5), rng))
     expected = run(module, x)
     file = io.BytesIO()
     torch.save(module.state_dict(), file)
@@ -187,7 +188,7 @@ def test_parameters_of_choice_are_trainable(options, expected, rng):
 @pytest.mark.parametrize("diagonal", DIAGONALS)
 def test_derivatives_by_nodal_values_are_the_hats(diagonal, rng):
     network = network_on("sheared", (3, 5), diagonal, rng)
-    x = at(network.grid, everywhere((3, 5), rng))[:, ::7]
+    x = at(network.mesh, everywhere((3, 5), rng))[:, ::7]
     lines, hats, _ = network.explicit().layers
     activations = ReLUNetwork((lines, hats))(x).clip(0).T
     module = to_torch(network, form="active", trainable="output")
@@ -200,7 +201,7 @@ def test_derivatives_by_nodal_values_are_the_hats(diagonal, rng):
 
 def test_sparse_layers_learn_as_dense_ones_do(rng):
     network = network_on("rotated", (3, 2), "left_right", rng, outputs=(2,))
-    x = rows(at(network.grid, rng.random((2, 50)) * 3)).requires_grad_()
+    x = rows(at(network.mesh, rng.random((2, 50)) * 3)).requires_grad_()
     dense = to_torch(network, trainable="all")
     sparse = to_torch(network, trainable="all", sparse=True)
     of_points = [torch.autograd.grad(m(x).square().sum(), x)[0] for m in (dense, sparse)]
@@ -231,8 +232,8 @@ def test_what_was_trained_comes_back(make, rng):
     assert losses[-1] < 0.1 * losses[0]
     trained = from_torch(module)
     assert isinstance(trained, P1Network if "active" in make else ReLUNetwork)
-    y = at(network.grid, everywhere((3, 3), rng))
-    near = np.abs(trained(y) - run(module, y)[0]) <= bound(network.grid, y, 3)
+    y = at(network.mesh, everywhere((3, 3), rng))
+    near = np.abs(trained(y) - run(module, y)[0]) <= bound(network.mesh, y, 3)
     assert near.all()
 
 
@@ -245,7 +246,7 @@ def test_networks_come_back_bit_for_bit(dtype, rng):
             assert same_layers(back, network.explicit())
         for trainable in (False, "output"):
             back = from_torch(to_torch(network, form="active", trainable=trainable))
-            assert back.grid == network.grid
+            assert back.mesh == network.mesh
             assert back.values.shape == network.values.shape
             assert back.values.tobytes() == network.values.tobytes()
 

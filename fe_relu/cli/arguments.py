@@ -64,7 +64,7 @@ def _add(
         allow_abbrev=False,
     )
     parser.set_defaults(run=run, collective=False)
-    parser.add_argument("file", metavar="FILE", help="a network: .safetensors, .npz, .onnx, or .bp")
+    parser.add_argument("file", metavar="FILE", help="a network: .safetensors, .onnx, or .bp")
     _add_debug(parser)
     return parser
 
@@ -84,7 +84,7 @@ def _add_convert(commands: argparse._SubParsersAction) -> None:
         "  fe-relu convert results.bp temperature.safetensors --name T --time 2.5",
     )
     parser.add_argument(
-        "out", metavar="OUT", help="the file to write: .safetensors, .npz or .onnx by suffix"
+        "out", metavar="OUT", help="the file to write: .safetensors or .onnx by suffix"
     )
     parser.add_argument(
         "--form",
@@ -143,7 +143,7 @@ def _add_compress(commands: argparse._SubParsersAction) -> None:
         "-o",
         "--output",
         metavar="OUT",
-        help="the file to write: .safetensors, .npz or .onnx by suffix; without it, only say "
+        help="the file to write: .safetensors or .onnx by suffix; without it, only say "
         "how small the network would be",
     )
     aim = parser.add_mutually_exclusive_group(required=True)

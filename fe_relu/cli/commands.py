@@ -5,16 +5,19 @@ from __future__ import annotations
 
 import dataclasses
 from argparse import Namespace
+from functools import singledispatch
 from typing import TYPE_CHECKING, Any
 
+from fe_relu.analysis.weights import p1_from_relu
 from fe_relu.cli.network_files import WRITERS, checked_suffix, read_network, write_network
 from fe_relu.cli.picture import save_picture
 from fe_relu.cli.streaming import evaluate_file
 from fe_relu.cli.summary import aligned, explicit_size, file_size, in_bytes, summary, surrogate_rows
-from fe_relu.hierarchy import HierarchicalNetwork, hierarchical_from_network
-from fe_relu.network import ReLUNetwork
-from fe_relu.p1 import P1Network
-from fe_relu.recognise import p1_from_relu
+from fe_relu.hierarchy.basis import HierarchicalNetwork
+from fe_relu.hierarchy.transform import hierarchical_from_network
+from fe_relu.layers.network import ReLUNetwork
+from fe_relu.networks.nodal import mesh_of
+from fe_relu.networks.p1 import P1Network
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -42,12 +45,7 @@ def compress(given: Namespace, comm: MPI.Comm | None) -> None:
     if given.output is not None:
         checked_suffix(given.output, WRITERS, {}, {})
     named = read_network(given.file)
-    network = named.network
-    if not isinstance(network, HierarchicalNetwork):
-        network = hierarchical_from_network(_as_p1(network), levels=given.levels)
-    elif given.levels not in (None, network.levels):
-        network = hierarchical_from_network(network.to_p1(), levels=given.levels)
-    surrogate = network.compress(
+    surrogate = _hierarchical(named.network, given.levels).compress(
         tol=given.tol, max_neurons=given.max_neurons, relative=given.relative, norm=given.norm
     )
     if given.output is not None:
@@ -58,10 +56,8 @@ def compress(given: Namespace, comm: MPI.Comm | None) -> None:
 
 def plot(given: Namespace, comm: MPI.Comm | None) -> None:
     named = read_network(given.file)
-    network = named.network
-    save_picture(
-        _as_p1(network) if isinstance(network, ReLUNetwork) else network, named.labels, given.output
-    )
+    network = named.network if mesh_of(named.network) is not None else _as_p1(named.network)
+    save_picture(network, named.labels, given.output)
 
 
 def _given(given: Namespace, *names: str) -> dict[str, Any]:
@@ -69,19 +65,42 @@ def _given(given: Namespace, *names: str) -> dict[str, Any]:
     return {name: value for name in names if (value := getattr(given, name)) is not None}
 
 
+@singledispatch
 def _as_p1(network: Any) -> P1Network:
     """The network as a P1 function, recognised from its weights if it is given by layers.
 
     Raises:
         ValueError: It is none.
     """
-    if isinstance(network, P1Network):
-        return network
-    if isinstance(network, ReLUNetwork):
-        return p1_from_relu(network)
-    if isinstance(network, HierarchicalNetwork):
-        return network.to_p1()
     raise ValueError(
         f"a {type(network).__name__} is no P1 function given by its nodal values; "
         "those of a P1Network, a hierarchy, or layers that are one can be taken"
     )
+
+
+@_as_p1.register
+def _(network: P1Network) -> P1Network:
+    return network
+
+
+@_as_p1.register
+def _(network: ReLUNetwork) -> P1Network:
+    return p1_from_relu(network)
+
+
+@_as_p1.register
+def _(network: HierarchicalNetwork) -> P1Network:
+    return network.to_p1()
+
+
+@singledispatch
+def _hierarchical(network: Any, levels: int | None) -> HierarchicalNetwork:
+    """The network in the hierarchical basis of so many levels."""
+    return hierarchical_from_network(_as_p1(network), levels=levels)
+
+
+@_hierarchical.register
+def _(network: HierarchicalNetwork, levels: int | None) -> HierarchicalNetwork:
+    if levels in (None, network.levels):
+        return network
+    return hierarchical_from_network(network.to_p1(), levels=levels)

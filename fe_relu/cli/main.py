@@ -17,8 +17,8 @@ import traceback
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from fe_relu.cli import launched
 from fe_relu.cli.arguments import parser
+from fe_relu.parallel import launched
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -61,7 +61,7 @@ def _run(given: argparse.Namespace, comm: MPI.Comm | None) -> None:
     if comm is None or given.collective:
         run(given, comm)
         return
-    from fe_relu.parallel import together
+    from fe_relu.parallel.agreement import together
 
     with together(comm):
         if comm.rank == 0:

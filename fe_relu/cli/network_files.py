@@ -9,12 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from fe_relu.cli.checkpoint import network_from_checkpoint
-from fe_relu.cli.npz import load_npz, save_npz
-from fe_relu.files import load, metadata, save
-from fe_relu.onnx_ import to_onnx
-from fe_relu.onnx_reader import network_and_metadata
-from fe_relu.parallel import together
+from fe_relu.fenicsx.checkpoint import network_from_checkpoint
+from fe_relu.formats.files import load, metadata, save
+from fe_relu.formats.onnx import to_onnx
+from fe_relu.formats.onnx_reader import network_and_metadata
+from fe_relu.parallel.agreement import together
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -45,10 +44,6 @@ def _of_safetensors(path: str) -> Named:
     return _named(load(path), metadata(path))
 
 
-def _of_npz(path: str) -> Named:
-    return _named(*load_npz(path))
-
-
 def _of_onnx(path: str) -> Named:
     network, texts = network_and_metadata(path)
     names, units = (texts.get(key, "null") for key in (NAMES, UNITS))
@@ -72,7 +67,6 @@ def _named(network: Any, facts: dict[str, Any]) -> Named:
 #: How to read what a suffix stands for.
 READERS: dict[str, Callable[..., Named]] = {
     ".safetensors": _of_safetensors,
-    ".npz": _of_npz,
     ".onnx": _of_onnx,
     ".bp": lambda path, **which: Named(network_from_checkpoint(path, **which)),
 }
@@ -80,10 +74,6 @@ READERS: dict[str, Callable[..., Named]] = {
 
 def _to_safetensors(named: Named, path: str) -> None:
     save(named.network, path, names=named.names, units=named.units)
-
-
-def _to_npz(named: Named, path: str) -> None:
-    save_npz(named.network, path, names=named.names, units=named.units)
 
 
 def _to_onnx(named: Named, path: str, *, form: str = "relu") -> None:
@@ -95,7 +85,6 @@ def _to_onnx(named: Named, path: str, *, form: str = "relu") -> None:
 #: How to write what a suffix stands for.
 WRITERS: dict[str, Callable[..., None]] = {
     ".safetensors": _to_safetensors,
-    ".npz": _to_npz,
     ".onnx": _to_onnx,
 }
 
@@ -119,9 +108,9 @@ def read_network(path: str, comm: MPI.Comm | None = None, **which: Any) -> Named
     """
     with together(comm):
         read = READERS[checked_suffix(path, READERS, which, {".bp": {"name", "time"}})]
-        if comm is None or read is not _of_safetensors:
-            if not os.path.exists(path):
-                raise FileNotFoundError(f"{path}: no such file")
+        if not os.path.exists(path):
+            raise FileNotFoundError(f"{path}: no such file")
+        if read is not _of_safetensors:
             return read(path, **which)
         facts = metadata(path)
     return _named(load(path, comm=comm), facts)

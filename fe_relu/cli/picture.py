@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from fe_relu import plot
-from fe_relu.grid import Grid
-from fe_relu.optional import needed
-from fe_relu.replacing import replacing, require_replaceable
+from fe_relu.basics.refusals import needed
+from fe_relu.networks.nodal import mesh_of
+from fe_relu.formats.replacing import replacing, require_replaceable
 
 
 def save_picture(network: Any, labels: Sequence[str], path: str) -> None:
@@ -21,7 +21,7 @@ def save_picture(network: Any, labels: Sequence[str], path: str) -> None:
         ValueError: The network has no mesh, or pictures of this suffix are not known.
         OSError: The file cannot be written.
     """
-    if not isinstance(getattr(network, "grid", None), Grid):
+    if mesh_of(network) is None:
         raise ValueError("this network has no mesh to draw it on")
     target = os.path.realpath(path)
     require_replaceable(target)

@@ -25,9 +25,9 @@ from fe_relu.cli.network_files import Named, checked_suffix
 from fe_relu.cli.npy_points import Block, NpyPoints
 from fe_relu.cli.text_points import TextPoints
 from fe_relu.cli.value_files import FORMATS, Values
-from fe_relu.fields import Outside
-from fe_relu.parallel import together
-from fe_relu.replacing import replacing, require_replaceable, told_of
+from fe_relu.networks.nodal import Outside, mesh_of
+from fe_relu.parallel.agreement import gathered, rank_of, size_of, together
+from fe_relu.formats.replacing import replacing, require_replaceable, told_of
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -74,7 +74,7 @@ def evaluate_file(
                     part.write(form.body(values.astype(dtype, copy=False)))
                     count += len(block.points)
                     advance(block.nbytes)
-        total = sum(_of_all(count, comm))
+        total = sum(gathered(comm, count))
         labels = named.labels if points.titled else None
         start = form.start(Values(total, named.network.dim_out, dtype, labels))
         _join(part, start, target, comm)
@@ -103,8 +103,8 @@ def points_in(path: str, dim: int) -> Points:
 
 def _join(part: IO[bytes], start: bytes, target: str, comm: MPI.Comm | None) -> None:
     """All ranks' parts after the start, in one file that takes the target's place."""
-    sizes = _of_all(part.tell(), comm)
-    before, size = len(start) + sum(sizes[: _rank(comm)]), len(start) + sum(sizes)
+    sizes = gathered(comm, part.tell())
+    before, size = len(start) + sum(sizes[: rank_of(comm)]), len(start) + sum(sizes)
     with replacing(target, start, size, comm) as temporary, open(temporary, "r+b") as file:
         part.seek(0)
         file.seek(before)
@@ -115,7 +115,7 @@ def _evaluated(
     network: Any, points: Points, outside: Outside, comm: MPI.Comm | None
 ) -> Iterator[tuple[Block, npt.NDArray]]:
     """Blocks with their values (n, k), as many on every rank; the last ones may be empty."""
-    blocks = points.blocks(_rank(comm), 1 if comm is None else comm.size)
+    blocks = points.blocks(rank_of(comm), size_of(comm))
     nothing = Block(np.empty((0, network.dim_in), points.precision), lambda k: "", 0)
     options = {} if outside == "extend" else {"outside": outside}
     while True:
@@ -123,32 +123,21 @@ def _evaluated(
             block = next(blocks, None)
             if block is not None and outside == "raise":
                 _require_inside(network, block)
-        if not any(_of_all(block is not None, comm)):
+        if not any(gathered(comm, block is not None)):
             return
         block = block or nothing
-        if getattr(network, "comm", None) is not None:
+        with together(comm):
             values = network(block.points.T, **options)
-        else:
-            with together(comm):
-                values = network(block.points.T, **options)
         yield block, np.atleast_2d(values).T
 
 
-def _rank(comm: MPI.Comm | None) -> int:
-    return 0 if comm is None else comm.rank
-
-
-def _of_all(number: int, comm: MPI.Comm | None) -> list[int]:
-    return [number] if comm is None else comm.allgather(number)
-
-
 def _check_outside(network: Any, outside: Outside) -> None:
-    if outside != "extend" and getattr(network, "grid", None) is None:
+    if outside != "extend" and mesh_of(network) is None:
         raise ValueError(f"--outside {outside} is for networks with a mesh, which this one has not")
 
 
 def _require_inside(network: Any, block: Block) -> None:
-    beyond = np.flatnonzero(~network.grid.contains(block.points.T))
+    beyond = np.flatnonzero(~network.mesh.contains(block.points.T))
     if beyond.size:
         first = int(beyond[0])
         x, y = map(float, block.points[first, :2])
@@ -162,12 +151,12 @@ def _require_inside(network: Any, block: Block) -> None:
 def _progress(points: Points, comm: MPI.Comm | None) -> Iterator[Callable[[int], object]]:
     """What to tell of bytes that are done: a bar on a terminal where tqdm is installed."""
     tqdm = None
-    if _rank(comm) == 0 and sys.stderr.isatty():
+    if rank_of(comm) == 0 and sys.stderr.isatty():
         with contextlib.suppress(ModuleNotFoundError):
             tqdm = importlib.import_module("tqdm").tqdm
     if tqdm is None:
         yield lambda done: None
         return
-    total = points.share(0, 1 if comm is None else comm.size)
+    total = points.share(0, size_of(comm))
     with tqdm(total=total, unit="B", unit_scale=True, leave=False) as bar:
         yield bar.update

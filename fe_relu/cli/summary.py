@@ -4,25 +4,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import singledispatch
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from fe_relu.analysis.neurons import NotP1Error
+from fe_relu.analysis.weights import p1_from_relu
 from fe_relu.cli.network_files import Named
-from fe_relu.deep import DeepNetwork
-from fe_relu.grid import Grid
-from fe_relu.hats import DIRECTIONS, Hats, lines_in_use
-from fe_relu.hierarchy import HierarchicalNetwork
-from fe_relu.nesting import level_hats, levels_and_stars, star_of
-from fe_relu.network import ReLUNetwork
-from fe_relu.neurons import NotP1Error
-from fe_relu.p1 import P1Network
-from fe_relu.p2 import P2Network
-from fe_relu.p2_layers import MAX_NEURONS, hidden_widths
-from fe_relu.recognise import p1_from_relu
-from fe_relu.surrogate import Surrogate
+from fe_relu.hierarchy.basis import HierarchicalNetwork
+from fe_relu.hierarchy.nested import level_hats, levels_and_stars, star_of
+from fe_relu.hierarchy.surrogate import Surrogate
+from fe_relu.layers.bubbles import DeepNetwork
+from fe_relu.layers.network import ReLUNetwork
+from fe_relu.meshes.grid.grid import Grid
+from fe_relu.meshes.grid.hats import DIRECTIONS, Hats, lines_in_use
+from fe_relu.meshes.grid.p2_layers import MAX_NEURONS, hidden_widths
+from fe_relu.networks.p1 import P1Network
+from fe_relu.networks.p2 import P2Network
 
 Row = tuple[str, str]
 
@@ -39,25 +40,41 @@ class Size(NamedTuple):
         return sum(self.hidden)
 
 
+class Described(NamedTuple):
+    """What kind a network is, facts of that kind, and what is known of its size and values.
+
+    Attributes:
+        kind: In words.
+        facts: As names and texts.
+        nbytes: Of the arrays that it is made from.
+        nodal: Nodal values, between which all values lie.
+        bounds: What is known of the values otherwise.
+    """
+
+    kind: str
+    facts: list[Row]
+    nbytes: int | None = None
+    nodal: npt.NDArray | None = None
+    bounds: list[Row] = []  # noqa: RUF012 (never changed)
+
+
 def summary(named: Named) -> list[Row]:
-    """Kind, grid, neurons, non-zeros, bounds and memory of a network, as names and texts."""
-    network = named.network
-    kind, facts, used = _described(network)
-    rows = [("kind", kind), *facts, ("numbers", str(network.dtype))]
+    """Kind, mesh, neurons, non-zeros, bounds and memory of a network, as names and texts."""
+    network, found = named.network, described(named.network)
+    rows = [("kind", found.kind), *found.facts, ("numbers", str(network.dtype))]
     rows.append(("inputs", str(network.dim_in)))
     rows.append(("outputs", f"{network.dim_out}: {', '.join(_outputs(named))}"))
-    if isinstance(network, P2Network):
-        hidden = hidden_widths(network.grid, network.dim_out, network.levels)
-        if sum(hidden) > MAX_NEURONS:
-            rows.append(("neurons", f"{sum(hidden)}, too many for explicit layers"))
-            return [*rows, ("memory", in_bytes(network.values.nbytes))]
-    size = explicit_size(network)
+    try:
+        size = explicit_size(network)
+    except ValueError as error:
+        rows.append(("neurons", str(error)))
+        return [*rows, ("memory", in_bytes(found.nbytes or 0))]
     rows.append(("neurons", f"{size.neurons} = {' + '.join(map(str, size.hidden))}"))
     rows.append(("non-zeros", str(size.nonzeros)))
-    rows += _bounds(named)
+    rows += found.bounds if found.nodal is None else _nodal_bounds(named, found.nodal)
     layers = f"as sparse layers about {in_bytes(size.nbytes)}"
-    rows.append(("memory", f"{in_bytes(used)}, {layers}" if used is not None else layers))
-    return rows
+    used = "" if found.nbytes is None else f"{in_bytes(found.nbytes)}, "
+    return [*rows, ("memory", used + layers)]
 
 
 def aligned(rows: Sequence[Row]) -> str:
@@ -81,75 +98,71 @@ def file_size(path: str) -> int:
     return sum(entry.stat().st_size for entry in os.scandir(path) if entry.is_file())
 
 
-# Kinds
+# What it is
 
 
-def _described(network: Any) -> tuple[str, list[Row], int | None]:
-    """What kind it is, facts of that kind, and the bytes of the arrays that it is made from."""
-    for kind, describe in DESCRIPTIONS.items():
-        if isinstance(network, kind):
-            return describe(network)
-    return type(network).__name__, _grid_rows(getattr(network, "grid", None)), None
+@singledispatch
+def described(network: Any) -> Described:
+    return Described(type(network).__name__, [])
 
 
-def _p1(network: P1Network) -> tuple[str, list[Row], int]:
-    return "P1 function", _grid_rows(network.grid), network.values.nbytes
+@described.register
+def _(network: P1Network) -> Described:
+    values = network.values
+    return Described("P1 function", _mesh_rows(network.mesh), values.nbytes, values)
 
 
-def _p2(network: P2Network) -> tuple[str, list[Row], int]:
-    rows = [
-        *_grid_rows(network.grid),
+@described.register
+def _(network: P2Network) -> Described:
+    facts = [
+        *_mesh_rows(network.mesh),
         ("levels", str(network.levels)),
         ("error", f"at most {network.error_bound:.6g} from the P2 function"),
     ]
-    return "P2 function as a deep network", rows, network.values.nbytes
+    return Described("P2 function as a deep network", facts, network.values.nbytes)
 
 
-def _hierarchical(network: HierarchicalNetwork) -> tuple[str, list[Row], int]:
-    rows = [*_grid_rows(network.grid), ("levels", f"{network.levels} above the coarsest mesh")]
-    return "P1 function in the hierarchical basis", rows, network.surpluses.nbytes
+@described.register
+def _(network: HierarchicalNetwork) -> Described:
+    facts = [*_mesh_rows(network.mesh), ("levels", f"{network.levels} above the coarsest mesh")]
+    kind, nodal = "P1 function in the hierarchical basis", network.to_p1().values
+    return Described(kind, facts, network.surpluses.nbytes, nodal)
 
 
-def _surrogate(network: Surrogate) -> tuple[str, list[Row], int]:
-    rows = [*_grid_rows(network.grid), *surrogate_rows(network)]
-    return "surrogate of a P1 function", rows, network.coefficients.nbytes + network.vertices.nbytes
+@described.register
+def _(network: Surrogate) -> Described:
+    bounds = [("bounds", f"nowhere larger than {network.ceiling:.6g} in magnitude")]
+    used = network.coefficients.nbytes + network.vertices.nbytes
+    facts = [*_mesh_rows(network.mesh), *surrogate_rows(network)]
+    return Described("surrogate of a P1 function", facts, used, bounds=bounds)
 
 
-def _relu(network: ReLUNetwork) -> tuple[str, list[Row], None]:
+@described.register
+def _(network: ReLUNetwork) -> Described:
     p1 = _recognised(network)
-    kind = "ReLU network" if p1 is None else "ReLU network, equal to a P1 function"
-    return kind, _grid_rows(None if p1 is None else p1.grid), None
+    if p1 is None:
+        return Described("ReLU network", [])
+    kind = "ReLU network, equal to a P1 function"
+    return Described(kind, _mesh_rows(p1.mesh), nodal=p1.values)
 
 
-def _deep(network: DeepNetwork) -> tuple[str, list[Row], None]:
-    return "deep ReLU network", [("error", f"at most {network.error_bound:.6g}")], None
-
-
-#: What to say of each kind.
-DESCRIPTIONS: dict[type, Callable[[Any], tuple[str, list[Row], int | None]]] = {
-    P1Network: _p1,
-    P2Network: _p2,
-    HierarchicalNetwork: _hierarchical,
-    Surrogate: _surrogate,
-    DeepNetwork: _deep,
-    ReLUNetwork: _relu,
-}
+@described.register
+def _(network: DeepNetwork) -> Described:
+    return Described("deep ReLU network", [("error", f"at most {network.error_bound:.6g}")])
 
 
 def surrogate_rows(surrogate: Surrogate) -> list[Row]:
     """How much of a function a surrogate keeps, and how far it is off."""
     levels = " + ".join(str(count) for count in surrogate.kept)
     return [
-        ("kept", f"{surrogate.num_kept} of {surrogate.grid.num_vertices} coefficients = {levels}"),
+        ("kept", f"{surrogate.num_kept} of {surrogate.mesh.num_vertices} coefficients = {levels}"),
         ("error", f"{surrogate.error:.6g}"),
         ("bound", f"{surrogate.bound:.6g}"),
         ("H1 error", f"{surrogate.h1_error:.6g}"),
     ]
 
 
-def _grid_rows(grid: Grid | None) -> list[Row]:
-    if grid is None:
-        return []
+def _mesh_rows(grid: Grid) -> list[Row]:
     nx, ny = grid.shape
     low, high = grid.corners.min(axis=1), grid.corners.max(axis=1)
     box = " x ".join(f"[{a:.6g}, {b:.6g}]" for a, b in zip(low, high, strict=True))
@@ -169,21 +182,64 @@ def _recognised(network: ReLUNetwork) -> P1Network | None:
         return None
 
 
-# Size
+def _outputs(named: Named) -> list[str]:
+    if named.units is None:
+        return named.labels
+    return [f"{label} [{u}]" for label, u in zip(named.labels, named.units, strict=True)]
 
 
+def _nodal_bounds(named: Named, nodal: npt.NDArray) -> list[Row]:
+    """The least and largest values over the mesh, which are those at its vertices."""
+    rows = np.atleast_2d(nodal)
+    ends = zip(named.labels, rows.min(axis=1), rows.max(axis=1), strict=True)
+    return [("bounds", f"{label} from {low:.6g} to {high:.6g}") for label, low, high in ends]
+
+
+# How large it is
+
+
+@singledispatch
 def explicit_size(network: Any) -> Size:
-    """The size of a network's explicit layers, which are not made if it has a grid."""
-    if isinstance(network, P1Network | HierarchicalNetwork):
-        values = network.values if isinstance(network, P1Network) else network.to_p1().values
-        return _hat_size(network.grid, _rim_hats(network.grid), _num_terms(network.grid), values)
-    if isinstance(network, Surrogate):
-        hats = level_hats(network.grid, network.levels, network.vertices)
-        terms = sum(len(group.star.directions) * group.neurons.size for group in hats)
-        return _hat_size(network.grid, hats, terms, network.coefficients)
-    layers = network if isinstance(network, ReLUNetwork) else network.explicit()
-    nonzeros = layers.num_nonzeros
-    return _size(layers.widths[1:-1], nonzeros, layers.dim_out, layers.dtype)
+    """The size of a network's explicit layers, which are not made if it has a mesh.
+
+    Raises:
+        ValueError: There are too many.
+    """
+    return explicit_size(network.explicit())
+
+
+@explicit_size.register
+def _(network: ReLUNetwork) -> Size:
+    return _size(network.widths[1:-1], network.num_nonzeros, network.dim_out, network.dtype)
+
+
+@explicit_size.register
+def _(network: P1Network) -> Size:
+    return _mesh_size(network.mesh, network.values)
+
+
+@explicit_size.register
+def _(network: HierarchicalNetwork) -> Size:
+    return _mesh_size(network.mesh, network.to_p1().values)
+
+
+@explicit_size.register
+def _(network: Surrogate) -> Size:
+    hats = level_hats(network.mesh, network.levels, network.vertices)
+    terms = sum(len(group.star.directions) * group.neurons.size for group in hats)
+    return _hat_size(network.mesh, hats, terms, network.coefficients)
+
+
+@explicit_size.register
+def _(network: P2Network) -> Size:
+    hidden = hidden_widths(network.mesh, network.dim_out, network.levels)
+    if sum(hidden) > MAX_NEURONS:
+        raise ValueError(f"{sum(hidden)}, too many for explicit layers")
+    return explicit_size(network.explicit())
+
+
+def _mesh_size(grid: Grid, values: npt.NDArray) -> Size:
+    return _hat_size(grid, _rim_hats(grid), _num_terms(grid), values)
 
 
 def _hat_size(grid: Grid, hats: Sequence[Hats], terms: int, output: npt.NDArray) -> Size:
@@ -223,28 +279,3 @@ def _num_terms(grid: Grid) -> int:
     first = np.array([0, 1, grid.num_vertices - 1])
     _, stars = levels_and_stars(grid, 0, first)
     return len(star_of(grid, int(stars[0])).directions) * grid.num_vertices
-
-
-# Bounds
-
-
-def _outputs(named: Named) -> list[str]:
-    if named.units is None:
-        return named.labels
-    return [f"{label} [{u}]" for label, u in zip(named.labels, named.units, strict=True)]
-
-
-def _bounds(named: Named) -> list[Row]:
-    """The least and largest values over the mesh, which are those at its vertices."""
-    network = named.network
-    if isinstance(network, Surrogate):
-        return [("bounds", f"nowhere larger than {network.ceiling:.6g} in magnitude")]
-    if isinstance(network, ReLUNetwork):
-        network = _recognised(network)
-    elif isinstance(network, HierarchicalNetwork):
-        network = network.to_p1()
-    if not isinstance(network, P1Network):
-        return []
-    rows = np.atleast_2d(network.values)
-    ends = zip(named.labels, rows.min(axis=1), rows.max(axis=1), strict=True)
-    return [("bounds", f"{label} from {low:.6g} to {high:.6g}") for label, low, high in ends]

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""What a network is, and what is proven of it."""

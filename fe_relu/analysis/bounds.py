@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: MIT
+"""Exact bounds of a P1 network: of its outputs and of every neuron, over the mesh or a box.
+
+Over a convex region, the pre-activation of a
+
+- mesh line is affine: it is largest and smallest at corners of the region;
+- hat is 1 − g(x − vertex) with g convex, positively homogeneous and ≥ 0, hence concave: it is
+  smallest at a corner, and largest at the vertex, or, if that lies outside, on an edge, at an end
+  or where a line through the vertex, on which g bends, crosses the edge.
+
+The output is P1 on the grid with its ring, and bounded at the vertices of the overlay of grid and
+region.
+"""
+
+from __future__ import annotations
+
+from functools import singledispatch
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fe_relu.analysis.intervals import NetworkBounds, Pair, interval_bounds
+from fe_relu.basics.arguments import Box, checked_box
+from fe_relu.basics.refusals import wrong_kind
+from fe_relu.layers.network import ReLUNetwork
+from fe_relu.meshes.grid.grid import ROUNDOFF_UNITS, Grid
+from fe_relu.meshes.grid.hats import Star, mesh_lines, star_vertices
+from fe_relu.meshes.grid.overlay import segment_points
+from fe_relu.networks.p1 import P1Network
+
+#: Hats looked at together.
+CHUNK_VERTICES = 1 << 14
+
+#: The corners of a box, one after the other: which side along each axis.
+_AROUND = np.array([[0, 1, 1, 0], [0, 0, 1, 1]])
+
+
+@singledispatch
+def bounds(network: Any, box: Box | None = None) -> NetworkBounds:
+    """The least and largest value of each output, and of each neuron before its ReLU.
+
+    Of a `P1Network` exact: attained in the region, up to `Grid.resolution` and one rounding; nodal
+    values with their bits. Collective over its `comm`. Of a `ReLUNetwork` by interval arithmetic:
+    they enclose the values, and are often wide; a network that `p1_from_relu` recognises has exact
+    ones. Neurons are in the order of `explicit()`.
+
+    Args:
+        network: A `P1Network` or a `ReLUNetwork`.
+        box: ((x0, x1), …), one pair for each input, anywhere; by default a `P1Network`'s mesh. A
+            `ReLUNetwork` has no default.
+
+    Raises:
+        ValueError: The box is missing, empty, flat or not finite; on every rank.
+        TypeError: The network is of another kind, the box does not hold real numbers, or ranks pass
+            different ones.
+
+    Examples:
+        >>> import numpy as np, fe_relu
+        >>> grid = fe_relu.Grid((0, 0), np.eye(2), (2, 2), "right")
+        >>> found = fe_relu.bounds(fe_relu.P1Network(grid, np.arange(9.0)), ((0, 1), (0, 0.5)))
+        >>> found.lower, found.upper, found.exact
+        (array([0.]), array([2.5]), True)
+    """
+    raise wrong_kind(network, "a P1Network or ReLUNetwork", "to_p1", "explicit")
+
+
+@bounds.register
+def _(network: ReLUNetwork, box: Box | None = None) -> NetworkBounds:
+    if box is None:
+        raise ValueError("bounds of a ReLUNetwork need a box, ((x0, x1), …); it has no domain")
+    return interval_bounds(network.layers, checked_box(box, network.dim_in))
+
+
+@bounds.register
+def _(network: P1Network, box: Box | None = None) -> NetworkBounds:
+    with network.layout.together() as terms:
+        sides = None if box is None else checked_box(box, 2)
+        terms.alike("boxes", None if sides is None else sides.tolist())
+    corners = _corners(network.mesh, sides)
+    layers = (_line_bounds(network.mesh, corners), _hat_bounds(network.mesh, corners))
+    return NetworkBounds(*_output_bounds(network, sides), layers, exact=True)
+
+
+def _corners(grid: Grid, sides: npt.NDArray | None) -> npt.NDArray[np.float64]:
+    """The corners of the region, one after the other, in lattice coordinates, shape (2, 4)."""
+    if sides is None:
+        return _AROUND * np.array(grid.shape, float)[:, None]
+    return grid.to_lattice(np.take_along_axis(sides, _AROUND, axis=1))
+
+
+def _line_bounds(grid: Grid, corners: npt.NDArray) -> Pair:
+    directions, offsets = mesh_lines(grid)
+    values = directions @ corners - offsets[:, None]
+    return values.min(axis=1), values.max(axis=1)
+
+
+def _hat_bounds(grid: Grid, corners: npt.NDArray) -> Pair:
+    positions = grid.lattice_positions()
+    lower, upper = np.empty(grid.num_vertices), np.empty(grid.num_vertices)
+    for star, every in star_vertices(grid):
+        for first in range(0, len(every), CHUNK_VERTICES):
+            vertices = every[first : first + CHUNK_VERTICES]
+            # Seen from the vertices: shape (2, 4, n).
+            seen = corners[:, :, None] - positions[:, None, vertices]
+            lower[vertices] = 1 - _gauge(star, seen).max(axis=0)
+            upper[vertices] = np.where(_around_origin(seen), 1, 1 - _least_gauge(star, seen))
+    return lower, upper
+
+
+def _gauge(star: Star, seen: npt.NDArray) -> npt.NDArray:
+    """What a hat loses from its vertex to the points seen, shape (2, …)."""
+    terms = (np.maximum(a * seen[0] + b * seen[1], 0) for a, b in star.directions)
+    return star.weight * sum(terms, np.zeros(seen.shape[1:]))
+
+
+def _least_gauge(star: Star, seen: npt.NDArray) -> npt.NDArray:
+    """The least gauge on the edges of regions with these corners (2, 4, n), shape (n,)."""
+    start, run = seen, np.roll(seen, -1, axis=1) - seen
+    least = _gauge(star, seen).min(axis=0)
+    for a, b in star.directions:
+        height, slope = a * start[0] + b * start[1], a * run[0] + b * run[1]
+        along = np.divide(-height, slope, out=np.zeros_like(height), where=slope != 0)
+        bend = start + np.clip(along, 0, 1) * run
+        least = np.minimum(least, _gauge(star, bend).min(axis=0))
+    return least
+
+
+def _around_origin(seen: npt.NDArray) -> npt.NDArray[np.bool_]:
+    """Whether the origin lies in parallelograms with these corners (2, 4, n), edges included."""
+    ahead = np.roll(seen, -1, axis=1)
+    side = seen[0] * ahead[1] - seen[1] * ahead[0]
+    return (side >= 0).all(axis=0) | (side <= 0).all(axis=0)
+
+
+def _output_bounds(network: P1Network, sides: npt.NDArray | None) -> Pair:
+    values = np.atleast_2d(network.values)
+    if sides is not None:
+        inside = _vertices_within(network, sides)
+        values = np.append(values[:, inside], _values_on_edges(network, sides), axis=1)
+    lower = values.min(axis=1, initial=np.inf).astype(float)
+    upper = values.max(axis=1, initial=-np.inf).astype(float)
+    largest = network.layout.largest
+    return (
+        np.array([-largest(-float(low)) for low in lower]),
+        np.array([largest(float(high)) for high in upper]),
+    )
+
+
+def _vertices_within(network: P1Network, sides: npt.NDArray) -> npt.NDArray[np.bool_]:
+    """Which vertices of this rank's part lie in the box, up to roundoff."""
+    grid = network.mesh
+    x = grid.origin[:, None] + grid.axes @ grid.lattice_positions(network.part.numbers())
+    slack = ROUNDOFF_UNITS * np.finfo(float).eps * np.abs(grid.corners).max(axis=1)
+    low, high = sides[:, :1] - slack[:, None], sides[:, 1:] + slack[:, None]
+    return ((x >= low) & (x <= high)).all(axis=0)
+
+
+def _values_on_edges(network: P1Network, sides: npt.NDArray) -> npt.NDArray:
+    """Values at corners of the box and where mesh lines cross its edges."""
+    start = np.take_along_axis(sides, _AROUND, axis=1)
+    ends = np.stack([start, np.roll(start, -1, axis=1)], axis=1)
+    edge, weights = segment_points(network.mesh, ends)
+    x = np.einsum("den,en->dn", ends[:, :, edge], weights)
+    return np.atleast_2d(network(x))

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Arguments, refusals and compiled loops: what every other package stands on."""

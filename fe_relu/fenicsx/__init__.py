@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""All that knows DOLFINx: functions become networks and come back."""

@@ -1,0 +1,244 @@
+# SPDX-License-Identifier: MIT
+"""dolfinx functions become networks: a space is located once, then each function is a copy away."""
+
+from __future__ import annotations
+
+from dataclasses import KW_ONLY, dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fe_relu.basics.arguments import checked_levels
+from fe_relu.fenicsx.meshes import LocatedMesh, located_mesh, mark_of, require_unmoved
+from fe_relu.fenicsx.spaces import (
+    ends_of_dofs,
+    require_lagrange,
+    require_real,
+    require_space,
+    space_of,
+)
+from fe_relu.hierarchy.basis import HierarchicalNetwork
+from fe_relu.hierarchy.transform import hierarchical_from_network
+from fe_relu.meshes.kinds import divisions
+from fe_relu.networks.p1 import P1Network
+from fe_relu.networks.p2 import MAX_LEVELS, P2Network
+from fe_relu.parallel.agreement import gather_columns, together
+from fe_relu.parallel.layouts import checked_layout, spread_on
+from fe_relu.parallel.redistribute import Redistribution, aligned
+
+if TYPE_CHECKING:
+    from dolfinx import fem
+
+
+@dataclass(frozen=True, eq=False)
+class Conversion:
+    """A function space located once; `conversion(u)` is then the network of each u in it.
+
+    For time series: mesh, layout and routes are found when the conversion is made, collectively,
+    and a network costs the copy of its values.
+
+    Args:
+        V: A real scalar or blocked P1 or P2 space on a structured triangle mesh, see
+            `grid_from_mesh`.
+        layout: Where the nodal values live. "replicated": all on every rank, so that no point
+            travels. "blocks": each rank has a block of the grid, and points travel to their block
+            and back. "auto": replicated up to `REPLICATED_VALUES` numbers, else blocks.
+        levels: Of the deep network of a P2 function, see `P2Network`; 10 by default.
+        rtol: As for `grid_from_mesh`.
+
+    Attributes:
+        mesh: The mesh of the networks.
+        layout: Their layout, no longer a word.
+
+    Raises:
+        UnsupportedFunctionError: V is of another element, or a part of a mixed space.
+        NotStructuredError: The mesh is not structured.
+        ValueError: layout is another word, or levels is out of range or given for P1.
+        TypeError: V is no function space, levels no integer, or ranks pass different options.
+
+    Examples:
+        >>> from mpi4py import MPI
+        >>> from dolfinx import fem, mesh
+        >>> import fe_relu
+        >>> V = fem.functionspace(mesh.create_unit_square(MPI.COMM_WORLD, 4, 4), ("P", 1))
+        >>> conversion, u = fe_relu.Conversion(V), fem.Function(V)
+        >>> for t in (1.0, 2.0):
+        ...     u.x.array[:] = t  # or one more time step
+        ...     print(conversion(u)([[0.3], [0.6]]))
+        [1.]
+        [2.]
+    """
+
+    V: fem.FunctionSpace
+    _: KW_ONLY
+    layout: Any = "auto"
+    levels: int | None = None
+    rtol: float = 1e-8
+    located: LocatedMesh = field(init=False, repr=False)
+    mark: int = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        V = self.V
+        require_space(V)
+        with together(V.mesh.comm) as terms:
+            require_lagrange(V)
+            terms.alike("layouts", checked_layout(self.layout))
+            terms.alike("elements", V.ufl_element())
+            terms.alike("levels", self._checked_levels())
+            terms.alike("tolerances", self.rtol)
+        object.__setattr__(self, "located", located_mesh(V.mesh, self.rtol))
+        numbers = self.mesh.refined(self._degree).num_vertices * V.dofmap.index_map_bs
+        layout = spread_on(V.mesh.comm, self.layout, numbers, self._division)
+        object.__setattr__(self, "layout", layout)
+        object.__setattr__(self, "mark", mark_of(V.mesh))
+
+    def _checked_levels(self) -> int | None:
+        if self._degree == 2:
+            levels = P2Network.levels if self.levels is None else self.levels
+            return checked_levels(levels, 1, MAX_LEVELS)
+        if self.levels is not None:
+            raise ValueError("levels are for P2 functions; a P1 function is a network exactly")
+        return None
+
+    def _division(self, comm: Any) -> Any:
+        owned = self.located.vertex_of_node[: self.V.mesh.geometry.index_map().size_local]
+        return aligned(comm, divisions(self.mesh, comm.size), owned)
+
+    @property
+    def mesh(self) -> Any:
+        return self.located.mesh
+
+    @property
+    def _degree(self) -> int:
+        return self.V.ufl_element().degree
+
+    def __call__(self, u: fem.Function) -> P1Network | P2Network:
+        """The network that equals u if it is P1, or is near u if it is P2. Collective.
+
+        It holds a copy of the nodal values, bit for bit. Only owned values are read; ghosts need no
+        update.
+
+        Args:
+            u: A function in V.
+
+        Raises:
+            UnsupportedFunctionError: u is complex.
+            ValueError: u is of another space, a nodal value is NaN or infinite, or the mesh has
+                moved since it was located; on every rank.
+            TypeError: u is no dolfinx Function.
+        """
+        with together(self.V.mesh.comm) as terms:
+            if space_of(u) != self.V:
+                raise ValueError(
+                    "the function is of another space than the conversion; "
+                    "Conversion(u.function_space) makes one for it"
+                )
+            require_real(u)
+            require_unmoved(self.V.mesh, self.mark)
+            terms.alike("types of values", u.x.array.dtype)
+        values = self._moved(u)
+        with together(self.V.mesh.comm):
+            if self._degree == 1:
+                return P1Network(self.mesh, values, self.layout)
+            levels = self._checked_levels()
+            assert levels is not None
+            return P2Network(self.mesh, values, self.layout, levels=levels)
+
+    def _moved(self, u: fem.Function) -> npt.NDArray:
+        """Nodal values of this rank's part, shape (n,) or (k, n), in its order."""
+        bs = self.V.dofmap.index_map_bs
+        owned = u.x.array[: bs * self.V.dofmap.index_map.size_local].reshape(-1, bs).T
+        if self.layout.is_spread:
+            values = self._redistribution.values(owned)
+        else:
+            values = np.take(gather_columns(self.V.mesh.comm, owned), self._order, axis=1)
+        return values if self.V.value_shape else values[0]
+
+    @cached_property
+    def _redistribution(self) -> Redistribution:
+        division = self.layout.refined(self._degree).division
+        return Redistribution.of(self.V.mesh.comm, division, self._owned_nodes)
+
+    @cached_property
+    def _order(self) -> npt.NDArray[np.int64]:
+        """For each node of the mesh, its position among the owned dofs of all ranks."""
+        nodes = gather_columns(self.V.mesh.comm, self._owned_nodes[None])[0]
+        order = np.empty_like(nodes)
+        order[nodes] = np.arange(nodes.size)
+        return order
+
+    @property
+    def _owned_nodes(self) -> npt.NDArray[np.int64]:
+        nodes = node_of_dof(self.V, self.located)
+        return nodes[: self.V.dofmap.index_map.size_local]
+
+
+def node_of_dof(V: fem.FunctionSpace, located: LocatedMesh) -> npt.NDArray[np.int64]:
+    """The node of each local (blocked) dof, ghosts included, as a vertex of the refined mesh."""
+    a, b = located.vertex_of_node[ends_of_dofs(V)]
+    return a if V.ufl_element().degree == 1 else located.mesh.midpoints(a, b)
+
+
+def network_from_function(u: fem.Function, **options: Any) -> P1Network | P2Network:
+    """The ReLU network that equals a P1 function, or is near a P2 function. Collective.
+
+    A P1 function is a network with two hidden layers. A P2 function becomes a deep one, near it up
+    to `P2Network.error_bound`, which falls fourfold with every level. A scalar function gives a
+    network with one output, a blocked one with k outputs over shared hidden layers. The network
+    holds a copy of the nodal values, bit for bit.
+
+    This is `Conversion(u.function_space, **options)(u)`: for a time series, keep the conversion.
+
+    Args:
+        u: Real scalar or blocked P1 or P2 function on a structured triangle mesh, see
+            `grid_from_mesh`.
+        options: layout, levels and rtol, as for `Conversion`.
+
+    Raises:
+        UnsupportedFunctionError: u is of another element, a part of a mixed space, or complex.
+        NotStructuredError: The mesh is not structured.
+        ValueError: A nodal value is NaN or infinite, or as for `Conversion`.
+        TypeError: u is no dolfinx Function, or as for `Conversion`.
+
+    Examples:
+        >>> from mpi4py import MPI
+        >>> from dolfinx import fem, mesh
+        >>> import fe_relu
+        >>> V = fem.functionspace(mesh.create_unit_square(MPI.COMM_WORLD, 4, 4), ("P", 1))
+        >>> u = fem.Function(V)
+        >>> u.interpolate(lambda x: x[0] + 2 * x[1])
+        >>> fe_relu.network_from_function(u)([[0.5, 1.0], [0.25, 0.0]])
+        array([1., 1.])
+    """
+    V = space_of(u)
+    with together(V.mesh.comm):
+        require_real(u)
+    return Conversion(V, **options)(u)
+
+
+def hierarchical_from_function(
+    u: fem.Function, *, levels: int | None = None, **options: Any
+) -> HierarchicalNetwork:
+    """The P1 function u in the hierarchical basis of nested meshes. Collective.
+
+    Args:
+        u: As for `network_from_function`.
+        levels: How often the coarsest mesh is halved to get u's. None: as often as possible.
+        options: layout and rtol, as for `network_from_function`.
+
+    Raises:
+        ValueError: As for `network_from_function`, or the mesh is not one halved so often.
+        TypeError: As for `network_from_function`, u is P2, or levels is no integer.
+
+    Examples:
+        >>> from mpi4py import MPI
+        >>> from dolfinx import fem, mesh
+        >>> import fe_relu
+        >>> V = fem.functionspace(mesh.create_unit_square(MPI.COMM_WORLD, 8, 8), ("P", 1))
+        >>> h = fe_relu.hierarchical_from_function(fem.Function(V))
+        >>> h.levels, h.compress(tol=1e-3).num_kept
+        (3, 0)
+    """
+    return hierarchical_from_network(network_from_function(u, **options), levels=levels)

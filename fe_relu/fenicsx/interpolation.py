@@ -1,0 +1,272 @@
+# SPDX-License-Identifier: MIT
+"""Networks become dolfinx functions: copied where the mesh is their own, else interpolated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import singledispatch
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fe_relu.analysis.certificate import Bounds, Certificate, copied_bounds, difference
+from fe_relu.analysis.piecewise import Triangles
+from fe_relu.basics.arguments import checked_tolerance
+from fe_relu.basics.refusals import wrong_kind
+from fe_relu.fenicsx.conversion import node_of_dof
+from fe_relu.fenicsx.meshes import LocatedMesh, located_mesh, mark_of, require_unmoved
+from fe_relu.fenicsx.spaces import (
+    Network,
+    UnsupportedFunctionError,
+    dof_coordinates,
+    require_lagrange,
+    require_outputs,
+    require_plane_triangles,
+    require_space,
+    space_of,
+)
+from fe_relu.hierarchy.surrogate import Surrogate
+from fe_relu.meshes.grid.cells import NotStructuredError
+from fe_relu.networks.nodal import NodalNetwork, layout_of
+from fe_relu.networks.plan import Plan
+from fe_relu.parallel.agreement import gathered, same_ranks, together
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
+
+    from dolfinx import fem
+
+
+def function_from_network(
+    network: Network, V: fem.FunctionSpace, *, rtol: float = 1e-8
+) -> tuple[fem.Function, Certificate]:
+    """The function in V with the network's values at the nodes, and how far it is off.
+
+    Collective. If the network is of V's own grid and degree, nodal values are copied, bit for bit,
+    whatever the partition; otherwise the network is evaluated at the nodes.
+
+    Args:
+        network: A `P1Network`, a `P2Network`, a `Surrogate`, a `ReLUNetwork` (the same on every
+            rank), or any callable that maps points (2, n) to values (n,) or (k, n). Of a plain
+            callable nothing can be proven: `Certificate.upper` is infinite.
+        V: A scalar or blocked P1 or P2 space on any triangle mesh in the plane.
+        rtol: As for `grid_from_mesh`, to tell whether V is on the network's own grid.
+
+    Returns:
+        The function, of the floating-point type of the mesh, and bounds of
+        sup |network − function| over the mesh and all components.
+
+    Raises:
+        UnsupportedFunctionError: V is not P1 or P2 on plane triangles.
+        TypeError: V is no function space, the network cannot be called, or ranks pass different
+            kinds of network.
+        ValueError: rtol is not in [0, 0.1], the network has another number of outputs than V, or
+            it gives NaN.
+
+    Examples:
+        >>> from mpi4py import MPI
+        >>> from dolfinx import fem, mesh
+        >>> import fe_relu
+        >>> V = fem.functionspace(mesh.create_unit_square(MPI.COMM_WORLD, 4, 4), ("P", 1))
+        >>> u = fem.Function(V)
+        >>> u.interpolate(lambda x: x[0] * x[1])
+        >>> back, certificate = fe_relu.function_from_network(fe_relu.network_from_function(u), V)
+        >>> bool((back.x.array == u.x.array).all()), certificate.exact
+        (True, True)
+    """
+    from dolfinx import fem
+
+    comm = _ranks_of(network, V)
+    with together(comm) as terms:
+        require_space(V)
+        if not callable(network):
+            raise wrong_kind(network, "callable", "to_p1", "compress")
+        checked_tolerance(rtol)
+        require_lagrange(V)
+        require_plane_triangles(V.mesh)
+        require_outputs(network, V)
+        own = layout_of(network)
+        if not same_ranks(own.comm, comm):
+            raise ValueError(
+                "the network and V are on different ranks; network.gather() is of each rank alone"
+            )
+        terms.alike("kinds of network", type(network).__name__)
+        terms.alike("layouts", type(own).__name__)
+        terms.alike("elements", V.ufl_element())
+        terms.alike("tolerances", rtol)
+    copied = _copied(network, V, rtol)
+    nodal, bounds = _interpolated(network, V) if copied is None else copied
+    u = fem.Function(V, dtype=V.mesh.geometry.x.dtype)
+    u.x.array.reshape(-1, V.dofmap.index_map_bs)[:] = nodal.T
+    return u, _joined(comm, bounds).certificate()
+
+
+def _ranks_of(network: Any, V: Any) -> MPI.Comm | None:
+    """The communicator to agree on: V's, or the network's where V is no space."""
+    try:
+        return V.mesh.comm
+    except AttributeError:
+        return layout_of(network).comm
+
+
+@singledispatch
+def _copied(network: Any, V: fem.FunctionSpace, rtol: float) -> tuple[npt.NDArray, Bounds] | None:
+    """Nodal values at the local dofs and bounds, if V is on the network's own mesh. Collective."""
+    return None
+
+
+@_copied.register(NodalNetwork)
+def _(
+    network: NodalNetwork, V: fem.FunctionSpace, rtol: float
+) -> tuple[npt.NDArray, Bounds] | None:
+    located = _located_on(network, V, rtol)
+    if located is None:
+        return None
+    nodes = node_of_dof(V, located)
+    nodal = network.nodal_values(nodes)
+    return nodal, copied_bounds(network, _triangles(V, nodal), nodes, nodal)
+
+
+@_copied.register(Surrogate)
+def _(network: Surrogate, V: fem.FunctionSpace, rtol: float) -> tuple[npt.NDArray, Bounds] | None:
+    return None if _located_on(network, V, rtol) is None else _copied(network.to_p1(), V, rtol)
+
+
+def _located_on(
+    network: NodalNetwork | Surrogate, V: fem.FunctionSpace, rtol: float
+) -> LocatedMesh | None:
+    """V's mesh located, if it is the network's own and V of its degree."""
+    if V.ufl_element().degree != network.degree:
+        return None
+    try:
+        located = located_mesh(V.mesh, rtol)
+    except NotStructuredError:
+        return None
+    same = located.mesh.matches(network.mesh, V.mesh.geometry.x.dtype, rtol=rtol)
+    return located if same else None
+
+
+def _interpolated(network: Network, V: fem.FunctionSpace) -> tuple[npt.NDArray, Bounds]:
+    """The network's values at the local dofs, shape (k, n), in its own precision, and bounds."""
+    x = dof_coordinates(V)
+    with together(V.mesh.comm):
+        values = np.atleast_2d(network(x))
+        if values.shape != (V.dofmap.index_map_bs, x.shape[1]):
+            raise ValueError(
+                f"the network returned values of shape {values.shape} for {x.shape[1]} points; "
+                f"V needs {(V.dofmap.index_map_bs, x.shape[1])}"
+            )
+        if not np.isfinite(values).all():
+            bad = np.count_nonzero(~np.isfinite(values))
+            raise ValueError(f"the network returned NaN or infinity for {bad} nodal values")
+    return values, _bounds(network, V, values)
+
+
+@singledispatch
+def _bounds(network: Any, V: fem.FunctionSpace, values: npt.NDArray) -> Bounds:
+    """Bounds of the difference on this rank's cells."""
+    with together(V.mesh.comm):
+        return difference(network, _triangles(V, values))
+
+
+@_bounds.register(NodalNetwork)
+@_bounds.register(Surrogate)
+def _(network: Any, V: fem.FunctionSpace, values: npt.NDArray) -> Bounds:
+    """Collective by itself: all ranks are asked for values on the way."""
+    return difference(network, _triangles(V, values))
+
+
+def _triangles(V: fem.FunctionSpace, nodal: npt.NDArray) -> Triangles:
+    """The function in V with these values at the local dofs, on the owned cells."""
+    cells = V.dofmap.list[: V.mesh.topology.index_map(2).size_local].T
+    return Triangles.of(dof_coordinates(V), cells, nodal.astype(V.mesh.geometry.x.dtype))
+
+
+def _joined(comm: Any, own: Bounds) -> Bounds:
+    first, *rest = gathered(comm, own)
+    for bounds in rest:
+        first = first.join(bounds)
+    return first
+
+
+@dataclass(frozen=True, eq=False)
+class InterpolationPlan:
+    """Interpolation of networks into a space on any mesh, again and again: see its maker."""
+
+    V: fem.FunctionSpace
+    plan: Plan
+    mark: int
+
+    def __call__(self, network: NodalNetwork, u: fem.Function | None = None) -> fem.Function:
+        """The interpolant of a network. Collective.
+
+        Args:
+            network: On the mesh and in the layout of the one that the plan was made for.
+            u: The function in V to overwrite; a new one by default.
+
+        Raises:
+            ValueError: The network is on another mesh, in another layout or of another dtype; u is
+                of another space; or V's mesh has moved since the plan was made.
+        """
+        from dolfinx import fem
+
+        with together(self.V.mesh.comm):
+            if u is not None and space_of(u) != self.V:
+                raise ValueError("the function is of another space than the plan")
+            require_unmoved(self.V.mesh, self.mark)
+        values = self.plan(network)
+        u = fem.Function(self.V, dtype=self.V.mesh.geometry.x.dtype) if u is None else u
+        u.x.array[:] = np.atleast_2d(values).T.ravel()
+        return u
+
+
+def interpolation_plan(network: NodalNetwork, V: fem.FunctionSpace) -> InterpolationPlan:
+    """Interpolation into V of networks on one mesh, with routing and location done once. Collective.
+
+    The meshes need not match, nor be partitioned alike; around the network's mesh its values fade
+    to zero. For a single transfer, `u.interpolate(network)` does the same.
+
+    Args:
+        network: A P1 or P2 network.
+        V: A scalar or blocked space of Lagrange elements of any degree, also discontinuous, on a
+            mesh in the plane, on the same ranks as the network.
+
+    Returns:
+        A plan: `plan(network)` gives a new function in V, `plan(network, u)` overwrites u; for any
+        network on the same mesh and in the same layout.
+
+    Raises:
+        UnsupportedFunctionError: V's functions are not given by values at points.
+        ValueError: The network has another number of outputs than V.
+        TypeError: The network is of another kind.
+
+    Examples:
+        >>> from mpi4py import MPI
+        >>> from dolfinx import fem, mesh
+        >>> import fe_relu
+        >>> V = fem.functionspace(mesh.create_unit_square(MPI.COMM_WORLD, 4, 4), ("P", 1))
+        >>> W = fem.functionspace(mesh.create_unit_square(MPI.COMM_WORLD, 3, 5), ("P", 2))
+        >>> conversion, u = fe_relu.Conversion(V), fem.Function(V)
+        >>> transfer = fe_relu.interpolation_plan(conversion(u), W)
+        >>> u.x.array[:] = 3.0
+        >>> w = transfer(conversion(u))
+        >>> bool(abs(w.x.array - 3.0).max() < 1e-14)
+        True
+    """
+    with together(_ranks_of(network, V)) as terms:
+        require_space(V)
+        if not isinstance(network, NodalNetwork):
+            taken = "a P1Network or P2Network (u.interpolate takes any callable)"
+            raise wrong_kind(network, taken, "to_p1")
+        if not same_ranks(network.comm, V.mesh.comm):
+            raise ValueError("the network and V are on different ranks")
+        require_outputs(network, V)
+        if V.mesh.geometry.dim != 2 or V.ufl_element().family_name != "P" or V.component():
+            raise UnsupportedFunctionError(
+                f"{V.ufl_element()} is not supported; functions in V must be given by their values "
+                "at points of the plane"
+            )
+        terms.alike("elements", V.ufl_element())
+    plan = network.plan(V.tabulate_dof_coordinates().T)
+    return InterpolationPlan(V, plan, mark_of(V.mesh))

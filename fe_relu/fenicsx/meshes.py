@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: MIT
+"""dolfinx meshes as meshes of this package: the one place that says which become what."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fe_relu.basics.arguments import checked_tolerance
+from fe_relu.basics.compiled import compiled
+from fe_relu.fenicsx import compat
+from fe_relu.meshes.grid.cells import MeshCells, NotStructuredError
+from fe_relu.meshes.grid.grid import ROUNDOFF_UNITS, Grid
+from fe_relu.meshes.grid.misfits import why_not
+from fe_relu.meshes.grid.recognise import located_grid
+from fe_relu.meshes.mesh import Mesh
+from fe_relu.parallel.agreement import together
+
+if TYPE_CHECKING:
+    from dolfinx import mesh
+
+
+@dataclass(frozen=True, eq=False)
+class LocatedMesh:
+    """The mesh that a dolfinx mesh is, and its vertex at every local geometry node."""
+
+    mesh: Any
+    vertex_of_node: npt.NDArray[np.int64]
+
+
+def grid_from_mesh(mesh: mesh.Mesh, *, rtol: float = 1e-8) -> Grid:
+    """The structured grid whose vertices and cells are those of the mesh. Collective.
+
+    Recognised from coordinates alone, so that renumbered, partitioned, re-read, rotated and sheared
+    meshes are welcome. The axes are labelled so that the first points most nearly along +x and the
+    second lies to its left; the result is the same on every rank and for every partition.
+
+    Args:
+        mesh: A `dolfinx.mesh.Mesh`.
+        rtol: Vertices may lie this fraction of a lattice step off the lattice, besides roundoff.
+
+    Raises:
+        NotStructuredError: The mesh is another one; the message says how many cells do not fit.
+        ValueError: rtol is not in [0, 0.1].
+
+    Examples:
+        >>> from mpi4py import MPI
+        >>> from dolfinx.mesh import create_unit_square
+        >>> import fe_relu
+        >>> fe_relu.grid_from_mesh(create_unit_square(MPI.COMM_WORLD, 4, 2)).shape
+        (4, 2)
+    """
+    return located_mesh(mesh, rtol).mesh
+
+
+def located_mesh(mesh: mesh.Mesh, rtol: float) -> LocatedMesh:
+    """The mesh that a dolfinx mesh is, and where its nodes are. Collective; see `grid_from_mesh`."""
+    with together(mesh.comm):
+        checked_tolerance(rtol)
+        require_plane_triangles(mesh)
+        cells = cells_of(mesh)
+    found = located_grid(cells, rtol)
+    if found is None:
+        raise why_not(cells, rtol)
+    return LocatedMesh(*found)
+
+
+def require_plane_triangles(mesh: mesh.Mesh) -> None:
+    tdim = mesh.topology.dim
+    total = mesh.topology.index_map(tdim).size_global
+    kind = mesh.topology.cell_type.name
+    if kind != "triangle" or mesh.geometry.dim != 2:
+        raise NotStructuredError(
+            f"{total} of {total} cells are not plane triangles: they are {kind}s in "
+            f"{mesh.geometry.dim}-D; structured conversion needs create_rectangle's triangles"
+        )
+    if compat.geometry_degree(mesh) != 1:
+        raise NotStructuredError(
+            f"{total} of {total} cells are curved (geometry of degree "
+            f"{compat.geometry_degree(mesh)}); structured conversion needs straight edges"
+        )
+
+
+def cells_of(mesh: mesh.Mesh) -> MeshCells:
+    """The owned cells and all local nodes of a mesh of triangles. Local."""
+    cell_map, node_map = mesh.topology.index_map(2), mesh.geometry.index_map()
+    x = mesh.geometry.x
+    corners = compat.geometry_dofmap(mesh)[: cell_map.size_local]
+    return MeshCells(
+        mesh.comm,
+        np.ascontiguousarray(x[:, :2].T, dtype=float),
+        np.ascontiguousarray(corners.T),
+        node_map.size_local,
+        cell_map.size_global,
+        node_map.size_global,
+        ROUNDOFF_UNITS * float(np.finfo(x.dtype).eps),
+    )
+
+
+def mark_of(mesh: mesh.Mesh) -> int:
+    """A number that changes when a node of this rank moves, but for a chance of 2⁻⁶⁴. Local."""
+    return int(_mark(np.ascontiguousarray(mesh.geometry.x).reshape(-1).view(np.uint64)))
+
+
+def require_unmoved(mesh: mesh.Mesh, mark: int) -> None:
+    """Raises unless `mark_of(mesh)` is what it was.
+
+    Raises:
+        ValueError: It is not.
+    """
+    if mark_of(mesh) != mark:
+        raise ValueError(
+            "the mesh has moved since it was located: mesh.geometry.x has changed; make a new "
+            "Conversion(V), or a new interpolation_plan(network, V)"
+        )
+
+
+@compiled
+def _mark(words: Any) -> Any:
+    """FNV-1a of 64-bit words in eight lanes, so that it runs at the speed of memory."""
+    prime = np.uint64(0x100000001B3)
+    a = b = c = d = e = f = g = h = np.uint64(0xCBF29CE484222325)
+    whole = words.size // 8 * 8
+    for k in range(0, whole, 8):
+        a = (a ^ words[k]) * prime
+        b = (b ^ words[k + 1]) * prime
+        c = (c ^ words[k + 2]) * prime
+        d = (d ^ words[k + 3]) * prime
+        e = (e ^ words[k + 4]) * prime
+        f = (f ^ words[k + 5]) * prime
+        g = (g ^ words[k + 6]) * prime
+        h = (h ^ words[k + 7]) * prime
+    for k in range(whole, words.size):
+        a = (a ^ words[k]) * prime
+    for lane in (b, c, d, e, f, g, h):
+        a = (a ^ lane) * prime
+    return a

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Networks leave and come back: files, ONNX, torch, VNN-LIB."""

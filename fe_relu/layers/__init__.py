@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Affine maps and ReLUs: networks as layers, and their algebra."""

@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: MIT
+"""The forward pass that visits active neurons only, written once for every library of arrays.
+
+It is that of `fe_relu.meshes.grid.locate` and takes the same decisions at the same points, in operations that
+NumPy, torch and ONNX all have: compare, choose, round down, look up. Points beyond the ring of
+zeros around the mesh go to a corner of the ring, where the network is zero, without a slope. Points
+that are NaN or infinite give NaN.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from fe_relu.meshes.grid.grid import Grid
+from fe_relu.meshes.grid.locate import CUTS
+from fe_relu.meshes.grid.table import lattice_frame
+
+
+class Arrays(Protocol):
+    """What a library of arrays does beside arithmetic and comparison; see `NumPyArrays`."""
+
+    def where(self, condition: Any, yes: Any, no: Any) -> Any: ...
+    def whole(self, numbers: Any) -> Any: ...
+    def real(self, integers: Any) -> Any: ...
+    def at_most(self, integers: Any, most: int) -> Any: ...
+    def take(self, table: Any, entries: Any) -> Any: ...
+
+
+@dataclass(frozen=True)
+class NumPyArrays:
+    """The operations in NumPy, computed in dtype: how other libraries are to understand them."""
+
+    dtype: npt.DTypeLike
+
+    def where(self, condition: Any, yes: Any, no: Any) -> Any:
+        """Yes where the condition holds, else no; one of the two may be a number."""
+        return np.where(condition, yes, no)
+
+    def whole(self, numbers: Any) -> Any:
+        """The integer parts of numbers ≥ 0, as integers."""
+        return numbers.astype(np.int64)
+
+    def real(self, integers: Any) -> Any:
+        """Integers as numbers of the dtype to compute in."""
+        return integers.astype(self.dtype)
+
+    def at_most(self, integers: Any, most: int) -> Any:
+        return np.minimum(integers, most)
+
+    def take(self, table: Any, entries: Any) -> Any:
+        """Columns of a table, shape (k, n)."""
+        return table[:, entries]
+
+
+@dataclass(frozen=True)
+class Located:
+    """Three table entries and 1 ≥ high ≥ low ≥ 0 for each point, see `fe_relu.meshes.grid.locate`."""
+
+    first: Any
+    middle: Any
+    last: Any
+    high: Any
+    low: Any
+
+
+@dataclass(frozen=True)
+class Locator:
+    """Where points lie on a grid and its ring: constants of the formula, in Python's numbers.
+
+    Args:
+        grid: The structured mesh.
+        dtype: In which to compute.
+    """
+
+    grid: Grid
+    dtype: npt.DTypeLike
+
+    def __call__(self, arrays: Arrays, x: Any, y: Any) -> Located:
+        """Locates points (x, y), shape (n,) both."""
+        nx, ny = self.grid.shape
+        s, t = self._lattice_point(x, y)
+        within = (s >= 0) & (s <= nx + 2) & (t >= 0) & (t <= ny + 2)
+        s, t = arrays.where(within, s, 0), arrays.where(within, t, 0)
+        i = arrays.at_most(arrays.whole(s), nx + 1)
+        j = arrays.at_most(arrays.whole(t), ny + 1)
+        a, b = s - arrays.real(i), t - arrays.real(j)
+        cells = self._crossed if self.grid.has_centres else self._halved
+        return cells(arrays, i, j, a, b)
+
+    def _lattice_point(self, x: Any, y: Any) -> tuple[Any, Any]:
+        x0, y0, m00, m01, m10, m11 = map(float, lattice_frame(self.grid, self.dtype))
+        x, y = x - x0, y - y0
+        return x * m00 + y * m01 + 1, x * m10 + y * m11 + 1
+
+    def _halved(self, arrays: Arrays, i: Any, j: Any, a: Any, b: Any) -> Located:
+        width = self.grid.shape[0] + 3
+        cut = CUTS[self.grid.diagonal]
+        left, step = j * width + i, 1
+        if cut.alternating:
+            mirrored = (i + j + cut.parity) % 2
+            a = arrays.where(mirrored > 0, 1 - a, a)
+            left, step = left + mirrored, 1 - mirrored * 2
+        elif cut.parity:
+            a, left, step = 1 - a, left + 1, -1
+        below = a > b
+        return Located(
+            left,
+            arrays.where(below, left + step, left + width),
+            left + step + width,
+            arrays.where(below, a, b),
+            arrays.where(below, b, a),
+        )
+
+    def _crossed(self, arrays: Arrays, i: Any, j: Any, a: Any, b: Any) -> Located:
+        nx, ny = self.grid.shape
+        width = nx + 3
+        a, b = a - 0.5, b - 0.5
+        size_a, size_b = arrays.where(a > 0, a, -a), arrays.where(b > 0, b, -b)
+        upright = size_a > size_b
+        across, along = arrays.where(upright, a, b), arrays.where(upright, b, a)
+        size = arrays.where(upright, size_a, size_b)
+        end = j * width + i
+        far = arrays.where(upright, end + 1, end + width)
+        middle = arrays.where(across > 0, far, end)
+        last = arrays.where(upright, middle + width, middle + 1)
+        centre = j * (width - 1) + i + width * (ny + 3)
+        return Located(centre, middle, last, size * 2, size + along)
+
+
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """A P1 function on all of ℝ², and how a library of arrays evaluates it from its table.
+
+    Active forms are sums of pieces; a kind of network that looks up more than three nodal values
+    derives its own.
+
+    Args:
+        grid: The structured mesh.
+        values: Nodal values, shape (num_vertices,) or (k, num_vertices), float32 or float64.
+    """
+
+    grid: Grid
+    values: npt.NDArray
+
+    @property
+    def table(self) -> npt.NDArray:
+        """The values with a ring of zeros, see `fe_relu.meshes.grid.locate`, shape (k, entries)."""
+        return self.grid.whole.table(np.atleast_2d(self.values)).entries
+
+    def evaluated(self, arrays: Arrays, table: Any, x: Any, y: Any, dtype: npt.DTypeLike) -> Any:
+        """Values at points (x, y), shape (n,) both, computed in dtype; shape (k, n)."""
+        return values_at(arrays, table, Locator(self.grid, dtype)(arrays, x, y))
+
+
+def values_at(arrays: Arrays, table: Any, points: Located) -> Any:
+    """Values at located points, shape (k, n)."""
+    start, value = arrays.take(table, points.first), arrays.take(table, points.middle)
+    end = arrays.take(table, points.last)
+    return start + points.high * (value - start) + points.low * (end - value)
+
+
+def nan_where_not_finite(x: Any, y: Any) -> Any:
+    """0 at finite points, NaN at others: what values are added to."""
+    return (x - x) + (y - y)

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: MIT
+"""Recognising structured triangle meshes from their coordinates: cells → Grid.
+
+The way of `located_grid`, every step with one verdict for all ranks:
+
+1. One cell of the mesh suggests the lattice steps: two of its edges, or, as a quarter of a crossed
+   cell, its base and twice its height. That makes six candidates.
+2. The numbers of cells and vertices determine nx and ny; the extreme vertices along both diagonals
+   of the lattice are the corners. The corners fix origin and axes to full precision.
+3. Every vertex must lie on the lattice, every cell must be a half (a quarter) of a lattice cell,
+   and the diagonals must follow a pattern of `fe_relu.meshes.grid.grid.DIAGONALS`.
+4. No vertex and no cell may be missing or there twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from fe_relu.meshes.grid.cells import CELL_NUMBERS, MeshCells, NotStructuredError, lattice_slack
+from fe_relu.meshes.grid.grid import Grid, cross, oriented_grid
+from fe_relu.parallel.agreement import each_once, gathered
+
+#: Steps between corners may differ by this fraction from those that a single cell suggests.
+ROUGH = 0.25
+
+
+def located_grid(
+    cells: MeshCells, rtol: float
+) -> tuple[Grid, npt.NDArray[np.int64]] | None:
+    """The grid, and its vertex at every local node of the mesh; None if it is not one. Collective.
+
+    Raises:
+        NotStructuredError: The mesh has no cells.
+    """
+    for candidate in candidate_lattices(reference_cell(cells)):
+        grid = fitted_grid(cells, candidate)
+        if grid is not None and (found := _located(cells, grid, rtol)) is not None:
+            return found
+    return None
+
+
+def _located(cells: MeshCells, grid: Grid, rtol: float) -> tuple[Grid, npt.NDArray[np.int64]] | None:
+    """Vertex numbers on the grid, its diagonal found, if every vertex and cell fits once."""
+    nx, ny = grid.shape
+    slack = lattice_slack(cells, grid.inverse, rtol)
+    lattice = grid.to_lattice(cells.points)
+    scale = 2 if grid.has_centres else 1
+    rounded = np.rint(lattice * scale)
+    off = (np.abs(lattice - rounded / scale) > slack).any(axis=0)
+    limit = scale * np.array([[nx], [ny]])
+    off |= ((rounded < 0) | (rounded > limit)).any(axis=0)
+    if cells.sum(np.count_nonzero(off)) > 0 or slack > 0.25:
+        return None
+    i, j = rounded.astype(np.int64)
+    diagonal, cell_ids, unfit = CELL_NUMBERS[grid.has_centres](cells, i, j, nx)
+    if diagonal is None or cells.sum(unfit) > 0:
+        return None
+    vertices = grid.vertices_at(i, j)
+    complete = each_once(cells.comm, vertices[: cells.num_owned_nodes], grid.num_vertices)
+    if not complete or not each_once(cells.comm, cell_ids, grid.num_cells):
+        return None
+    return replace(grid, diagonal=diagonal), vertices
+
+
+def reference_cell(cells: MeshCells) -> npt.NDArray:
+    """The cell of median area on the first rank that has cells, coordinates as columns (2, 3)."""
+    own = None
+    if cells.corners.shape[1] > 0:
+        a, b, c = (cells.points[:, nodes] for nodes in cells.corners)
+        areas = np.abs(cross(b - a, c - a))
+        middle = np.argpartition(areas, areas.size // 2)[areas.size // 2]
+        own = cells.points[:, cells.corners[:, middle]]
+    found = [cell for cell in gathered(cells.comm, own) if cell is not None]
+    if not found:
+        raise NotStructuredError("0 cells: the mesh is empty")
+    return found[0]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    axes: npt.NDArray  # (2, 2), lattice steps as columns, to the precision of one cell
+    crossed: bool
+
+
+def candidate_lattices(cell: npt.NDArray) -> list[Candidate]:
+    """The lattices that have this triangle as a half or a quarter cell, the likeliest first."""
+
+    def longest_first(k: int) -> float:
+        return -float(np.linalg.norm(cell[:, k - 1] - cell[:, k - 2]))
+
+    found = []
+    for k in sorted(range(3), key=longest_first):
+        apex, left, right = cell[:, k], cell[:, k - 2], cell[:, k - 1]
+        halved = np.column_stack([left - apex, right - apex])
+        quartered = np.column_stack([right - left, 2 * apex - left - right])
+        found += [Candidate(halved, False), Candidate(quartered, True)]
+    return [c for c in found if abs(np.linalg.det(c.axes)) > 0]
+
+
+def _shapes(cells: MeshCells, crossed: bool) -> Iterator[tuple[int, int]]:
+    """The (nx, ny) that have these numbers of cells and vertices: the roots of a quadratic."""
+    quads, rest = divmod(cells.num_cells, 4 if crossed else 2)
+    total = cells.num_vertices - quads * (2 if crossed else 1) - 1  # nx + ny
+    discriminant = total * total - 4 * quads
+    if rest or discriminant < 0:
+        return
+    root = round(discriminant**0.5)
+    for nx in {(total - root) // 2, (total + root) // 2}:
+        ny = total - nx
+        if nx >= 1 and ny >= 1 and nx * ny == quads:
+            yield nx, ny
+
+
+def fitted_grid(cells: MeshCells, candidate: Candidate) -> Grid | None:
+    """Origin and axes from the corners, if they are where nx by ny steps of the candidate lead."""
+    corners = _extreme_points(cells, candidate.axes)
+    origin, right, up, far = corners
+    rated = []
+    for nx, ny in _shapes(cells, candidate.crossed):
+        axes = np.column_stack([(right - origin) / nx, (up - origin) / ny])
+        closes = np.linalg.solve(candidate.axes, np.column_stack([axes, far - right - up + origin]))
+        rated.append((float(np.abs(closes - np.eye(2, 3)).max()), (nx, ny)))
+    off, shape = min(rated, default=(np.inf, (0, 0)))
+    return oriented_grid(corners, shape, candidate.crossed) if off < ROUGH else None
+
+
+def _extreme_points(cells: MeshCells, axes: npt.NDArray) -> list[npt.NDArray]:
+    """The nodes farthest along −(1, 1), (1, −1), (−1, 1), (1, 1) of the lattice: 00, 10, 01, 11."""
+    directions = np.array([[-1, -1], [1, -1], [-1, 1], [1, 1]]) @ np.linalg.inv(axes)
+    own = []
+    if cells.points.shape[1] > 0:
+        anchor = cells.points[:, :1]
+        heights = directions @ (cells.points - anchor)
+        best = heights.argmax(axis=1)
+        own = [
+            (float(d @ cells.points[:, node]), (cells.points[0, node], cells.points[1, node]))
+            for d, node in zip(directions, best, strict=True)
+        ]
+    per_rank = [found for found in gathered(cells.comm, own) if found]
+    return [np.array(max(found)[1]) for found in zip(*per_rank, strict=True)]

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: MIT
+"""The kinds of mesh, a row each: what a file calls them, and how they are made and divided."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fe_relu.meshes.grid.blocks import Blocks
+from fe_relu.meshes.grid.grid import Grid
+from fe_relu.meshes.mesh import Mesh
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of mesh.
+
+    Args:
+        mesh_type: The very type.
+        of_facts: The mesh from its `facts`, read from a file; raises ValueError if they are none.
+        divisions: Ways to divide a mesh among so many ranks, the best first, cut at multiples of a
+            unit.
+    """
+
+    mesh_type: type
+    of_facts: Callable[[Any], Mesh]
+    divisions: Callable[[Any, int, int], Sequence[Any]]
+
+
+KINDS: dict[str, Kind] = {
+    "grid": Kind(Grid, Grid.of_facts, Blocks.layouts),
+}
+
+
+def name_of(mesh: Mesh) -> str:
+    """What files call this kind of mesh."""
+    return next(name for name, kind in KINDS.items() if kind.mesh_type is type(mesh))
+
+
+def divisions(mesh: Mesh, size: int, unit: int = 1) -> Sequence[Any]:
+    """Ways to divide the mesh among so many ranks; see `Kind`."""
+    return KINDS[name_of(mesh)].divisions(mesh, size, unit)

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: MIT
+"""What a mesh is: the few questions that networks ask of every kind.
+
+A kind of mesh is a frozen class with these methods, in a module or package of its own beside this
+one, a row in `fe_relu.meshes.kinds`, and a function in `fe_relu.fenicsx.meshes` that finds it in a
+dolfinx mesh. Nothing else needs to know it.
+
+    mesh.whole               the part that holds all of it
+    part.table(values)       numbers as compiled loops read them
+    table.values(x, dtype)   what they are at points
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from fe_relu.layers.network import Affine, ReLUNetwork
+
+
+class Answers(NamedTuple):
+    """What a table says of n points.
+
+    Attributes:
+        numbers: Shape (…, n).
+        away: Increasing positions of the points that other parts of the mesh answer; there,
+            numbers mean nothing.
+    """
+
+    numbers: npt.NDArray
+    away: npt.NDArray[np.int64]
+
+
+class Table(Protocol):
+    """Numbers at the vertices of a part, as compiled loops read them. Points are finite or raise."""
+
+    def values(self, x: npt.NDArray, dtype: npt.DTypeLike) -> Answers:
+        """Values at points (dim, n), computed in dtype, shape (k, n)."""
+        ...
+
+    def gradient(self, x: npt.NDArray, dtype: npt.DTypeLike) -> Answers:
+        """Gradients at points (dim, n), computed in dtype, shape (k, dim, n)."""
+        ...
+
+    def locate(self, x: npt.NDArray, dtype: npt.DTypeLike) -> Any:
+        """Points (dim, n) found, for `values_at`, with `away` as in `Answers`."""
+        ...
+
+    def values_at(self, points: Any) -> Answers:
+        """Values at located points, shape (k, n)."""
+        ...
+
+
+class Run(NamedTuple):
+    """Vertices that follow each other both in the whole mesh and in a part."""
+
+    first: int  # the whole mesh's number of the first of them
+    place: int  # its place in the part
+    length: int
+
+
+class Part(Protocol):
+    """The cells of a mesh that one rank holds, all of them or some, and their vertices."""
+
+    @property
+    def num_vertices(self) -> int: ...
+    def numbers(self) -> npt.NDArray[np.int64]:
+        """The whole mesh's numbers of its vertices, in its own order."""
+        ...
+
+    def local_numbers(self, vertices: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Its own numbers of vertices of the whole mesh that it holds."""
+        ...
+
+    def runs(self, *, own: bool = False) -> Iterator[Run]:
+        """Its vertices in its order; with `own` such that all parts have each vertex once."""
+        ...
+
+    def refined(self, factor: int) -> Any:
+        """The same part of the mesh refined by a factor."""
+        ...
+
+    def table(self, values: npt.NDArray) -> Table:
+        """The P1 function with nodal values (k, n)."""
+        ...
+
+    def quadratic_table(self, values: npt.NDArray, levels: int) -> Table:
+        """The P1 interpolant, refined `levels` times, of the P2 function with nodal values (k, n)."""
+        ...
+
+    def largest_bump(self, values: npt.NDArray) -> float:
+        """Sup |P2 function with nodal values (k, n) − its P1 part| over the part."""
+        ...
+
+
+class Mesh(Protocol):
+    """A mesh: frozen, hashable, and equal to another that is the same."""
+
+    @property
+    def dim(self) -> int: ...
+    @property
+    def num_vertices(self) -> int: ...
+    @property
+    def num_cells(self) -> int: ...
+    @property
+    def whole(self) -> Any:
+        """The `Part` that is all of it."""
+        ...
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a file says of it, for JSON."""
+        ...
+
+    @property
+    def outline(self) -> npt.NDArray[np.float64]:
+        """Corners of the smallest convex polygon around it, one after the other, (dim, n)."""
+        ...
+
+    def vertices(self) -> npt.NDArray[np.float64]:
+        """Coordinates, shape (dim, num_vertices)."""
+        ...
+
+    def cells(self) -> npt.NDArray[np.int64]:
+        """Vertices of each cell, shape (corners, num_cells)."""
+        ...
+
+    def contains(self, x: npt.NDArray) -> npt.NDArray[np.bool_]:
+        """Which columns of x lie in the closed mesh, up to `resolution`; shape (n,)."""
+        ...
+
+    def resolution(self, dtype: Any = np.float64, points: npt.NDArray | None = None) -> float:
+        """Below this distance, in steps, coordinates of the dtype do not tell points apart."""
+        ...
+
+    def refined(self, factor: int) -> Any:
+        """The mesh whose vertices are the nodes of functions of this degree."""
+        ...
+
+    def midpoints(
+        self, a: npt.NDArray[np.int64], b: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.int64]:
+        """The numbers in `refined(2)` of the middles between vertices a and b; a itself if b = a."""
+        ...
+
+    def midpoints(
+        self, a: npt.NDArray[np.int64], b: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.int64]:
+        """The numbers in `refined(2)` of the middles between vertices a and b; a itself if b = a."""
+        ...
+
+    def hidden_layers(self, dtype: np.dtype) -> tuple[Affine, ...]:
+        """The layers whose activations are the hat functions, everywhere."""
+        ...
+
+    def quadratic_layers(self, values: npt.NDArray, levels: int) -> ReLUNetwork:
+        """The explicit network of a P2 function with nodal values (k, n) on `refined(2)`."""
+        ...

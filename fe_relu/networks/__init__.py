@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""A mesh, values and a layout are a network."""
