@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """How many threads a process may use, and points shared out among them.
 
-A process uses as many as FE_RELU_NUM_THREADS says, else as OMP_NUM_THREADS says, else its share of
-the cores it may run on: all of them for a serial process, for MPI ranks on one node each the same
-number, so that together they never use more than there are.
+A process uses as many as FE_RELU_NUM_THREADS says, else as OMP_NUM_THREADS says if it says a number,
+else its share of the cores it may run on: all of them for a serial process, for MPI ranks on one
+node each the same number, so that together they never use more than there are.
 """
 
 from __future__ import annotations
@@ -25,21 +25,24 @@ def num_threads() -> int:
     """Threads that this process may use, at least 1.
 
     Raises:
-        ValueError: An environment variable that decides it is not a whole number from 1 on.
+        ValueError: FE_RELU_NUM_THREADS is not a whole number from 1 on.
     """
-    for name in ("FE_RELU_NUM_THREADS", "OMP_NUM_THREADS"):
-        if name in os.environ:
-            return _whole_number(name)
-    ranks = next((_whole_number(name) for name in LOCAL_RANKS if name in os.environ), 1)
+    if "FE_RELU_NUM_THREADS" in os.environ:
+        if (own := _whole_number("FE_RELU_NUM_THREADS")) is None:
+            text = os.environ["FE_RELU_NUM_THREADS"]
+            raise ValueError(f"FE_RELU_NUM_THREADS must be a whole number from 1 on, not {text!r}")
+        return own
+    if (openmp := _whole_number("OMP_NUM_THREADS")) is not None:
+        return openmp
+    ranks = next(filter(None, map(_whole_number, LOCAL_RANKS)), 1)
     return max(1, len(os.sched_getaffinity(0)) // ranks)
 
 
-def _whole_number(name: str) -> int:
+def _whole_number(name: str) -> int | None:
+    """A variable's number from 1 on; None where there is none: others' words are theirs to judge."""
     # OMP_NUM_THREADS may be a list, one number for each level; Slurm's may read "2(x3)".
-    text = os.environ[name].split(",")[0].split("(")[0].strip()
-    if not text.isdecimal() or int(text) < 1:
-        raise ValueError(f"{name} must be a whole number from 1 on, not {os.environ[name]!r}")
-    return int(text)
+    text = os.environ.get(name, "").split(",")[0].split("(")[0].strip()
+    return int(text) if text.isdecimal() and int(text) >= 1 else None
 
 
 def parts(num_points: int) -> list[slice]:
@@ -61,3 +64,7 @@ def total(job: Callable[[slice], int], shares: Iterable[slice]) -> int:
 @lru_cache(maxsize=1)
 def _pool(size: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(size, thread_name_prefix="fe_relu")
+
+
+# A forked child has none of its parent's threads, and would wait for them for ever.
+os.register_at_fork(after_in_child=_pool.cache_clear)

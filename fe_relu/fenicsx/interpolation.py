@@ -151,7 +151,7 @@ def _interpolated(network: Network, V: fem.FunctionSpace) -> tuple[npt.NDArray, 
     """The network's values at the local dofs, shape (k, n), in its own precision, and bounds."""
     x = dof_coordinates(V)
     with together(V.mesh.comm):
-        values = np.atleast_2d(network(x))
+        values = np.atleast_2d(_real_numbers(network(x)))
         if values.shape != (V.dofmap.index_map_bs, x.shape[1]):
             raise ValueError(
                 f"the network returned values of shape {values.shape} for {x.shape[1]} points; "
@@ -161,6 +161,22 @@ def _interpolated(network: Network, V: fem.FunctionSpace) -> tuple[npt.NDArray, 
             bad = np.count_nonzero(~np.isfinite(values))
             raise ValueError(f"the network returned NaN or infinity for {bad} nodal values")
     return values, _bounds(network, V, values)
+
+
+def _real_numbers(values: Any) -> npt.NDArray:
+    """What a callable returned, if these are real numbers.
+
+    Raises:
+        TypeError: They are not, or masked.
+    """
+    array = np.asarray(values)
+    if array.dtype.kind not in "fiu" or isinstance(values, np.ma.MaskedArray):
+        masked = "masked " if isinstance(values, np.ma.MaskedArray) else ""
+        raise TypeError(
+            f"the network returned {masked}values of type {array.dtype}, not real numbers; of complex "
+            "ones, lambda x: network(x).real and .imag are two functions"
+        )
+    return array
 
 
 @singledispatch
