@@ -1,77 +1,140 @@
 # SPDX-License-Identifier: MIT
-"""Modules import in one direction, and third parties stay where they belong."""
+"""Packages import downward, and third parties, ranks and messages stay where they belong."""
 
 import ast
 import sys
 from pathlib import Path
 
-import pytest
-
 import fe_relu
 
-PACKAGE = Path(fe_relu.__file__).parent
+ROOT = Path(fe_relu.__file__).parent
 
-#: Each module imports only from those before it.
-ORDER = [
-    "points", "remedies", "intervals", "network", "bubbles", "schemes", "polynomials", "deep",
-    "grid", "hats", "blocks", "compiled", "kernels", "ownership", "threads", "tables",
-    "parallel", "exchange", "redistribute", "routing", "overlay", "bounds", "fields", "p1",
-    "quadratic", "p2_layers", "p2_kernels", "p2", "triangles", "surplus", "nesting", "levelsum",
-    "surrogate", "patches", "certificate", "compat", "spaces", "mesh_cells", "lattices",
-    "meshes", "nodal", "convert", "transfer", "safetensors", "stored", "seminorm", "ranking",
-    "aims", "hierarchical", "hierarchy", "stored_grid", "stored_layers", "kinds", "replacing",
-    "files", "vnnlib", "neurons", "hat_lattices", "recognise", "optional", "active",
-    "active_p2", "pieces", "chain", "onnx_graph", "onnx_", "onnx_reader", "torch_modules",
-    "torch_", "cli.npz", "cli.checkpoint", "cli.network_files", "cli.summary", "segments",
-    "plot", "cli.picture", "cli.value_files", "cli.npy_points", "cli.text_points",
-    "cli.streaming", "cli.commands", "cli.launched", "cli.arguments", "cli.main", "__init__",
-    "__main__", "cli.__init__",
-]  # fmt: skip
+#: Packages, and modules at the top, floor by floor: each imports from itself and from floors below.
+FLOORS = [
+    {"basics"},
+    {"layers", "parallel"},
+    {"meshes"},
+    {"networks"},
+    {"hierarchy"},
+    {"analysis"},
+    {"fenicsx", "formats"},
+    {"deep", "plot"},
+    {"cli"},
+    {"__init__", "__main__"},
+]
+FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 
-#: The only modules that may import a third party, besides NumPy and SciPy.
+#: No package has more modules than one can hold in mind.
+MOST_MODULES = 12
+
+#: Where a third party may be imported, besides NumPy and SciPy.
 PLACES = {
-    "numba": {"compiled"},
-    "matplotlib": {"cli.picture", "plot"},
-    "mpi4py": {"cli.checkpoint", "exchange", "cli.launched", "parallel"},
-    "onnx": {"onnx_", "onnx_graph", "onnx_reader"},
-    "torch": {"torch_", "torch_modules"},
-    "tqdm": {"cli.streaming"},
-    "dolfinx": {"cli.checkpoint", "compat", "convert", "spaces", "transfer"},
+    "adios2": "fenicsx",
+    "adios4dolfinx": "fenicsx",
+    "dolfinx": "fenicsx",
+    "io4dolfinx": "fenicsx",
+    "llvmlite": "basics",
+    "matplotlib": "plot cli",
+    "mpi4py": "parallel fenicsx",
+    "numba": "basics",
+    "onnx": "formats",
+    "safetensors": "formats",
+    "torch": "formats",
+    "tqdm": "cli",
 }
+
+#: What only `parallel` does with a communicator.
+MESSAGES = {
+    "allgather", "allreduce", "barrier", "bcast", "gather", "recv", "reduce", "scatter", "send",
+    "Allgather", "Allgatherv", "Allreduce", "Barrier", "Bcast", "Gather", "Gatherv", "Iallreduce",
+    "Ibarrier", "Improbe", "Irecv", "Isend", "Issend", "Recv", "Send", "Dup", "Split", "Abort",
+}  # fmt: skip
+
+MODULES = sorted(path.relative_to(ROOT).with_suffix("") for path in ROOT.rglob("*.py"))
+
+
+def tree(module):
+    """The module without what is for type checkers only."""
+    parsed = ast.parse((ROOT / module).with_suffix(".py").read_text())
+    for node in ast.walk(parsed):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            node.body = [ast.Pass()]
+    return parsed
 
 
 def imported(module):
-    """Names of the modules that a file imports when it runs; those for type checkers are not."""
-    tree = ast.parse((PACKAGE / f"{module.replace('.', '/')}.py").read_text())
-    for node in ast.walk(tree):
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
-            node.body = []
-    for node in ast.walk(tree):
+    """The dotted names of what a module imports when it runs, also inside functions."""
+    for node in ast.walk(tree(module)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def modules_in(names):
-    """The modules of this package that dotted names lead to."""
+def own_modules(names):
+    """The modules of this package among dotted names, or what their names lead to."""
     for name in names:
         parts = name.split(".")[1:] if name.startswith("fe_relu.") else []
-        yield from {".".join(parts[:k]) for k in range(1, len(parts) + 1)} & set(ORDER)
+        for length in range(len(parts), 0, -1):
+            module = Path(*parts[:length])
+            if module in MODULES or module / "__init__" in MODULES:
+                yield module if module in MODULES else module / "__init__"
+                break
 
 
-def test_every_module_has_its_place():
-    paths = (path.relative_to(PACKAGE).with_suffix("") for path in PACKAGE.rglob("*.py"))
-    assert sorted(ORDER) == sorted(".".join(path.parts) for path in paths)
+def package(module):
+    return module.parts[0]
 
 
-@pytest.mark.parametrize("module", ORDER)
-def test_imports_point_backward(module):
-    assert set(modules_in(imported(module))) <= set(ORDER[: ORDER.index(module)])
+def test_every_package_has_its_floor():
+    assert {package(module) for module in MODULES} == FLOOR.keys()
 
 
-@pytest.mark.parametrize("module", ORDER)
-def test_third_parties_stay_in_their_place(module):
-    others = {name.split(".")[0] for name in imported(module)}
-    others -= {"fe_relu", "numpy", "scipy", "__future__"} | set(sys.stdlib_module_names)
-    assert others <= {name for name, places in PLACES.items() if module in places}
+def test_imports_point_downward():
+    for module in MODULES:
+        floor = FLOOR[package(module)]
+        for other in own_modules(imported(module)):
+            assert package(other) == package(module) or FLOOR[package(other)] < floor, (
+                module,
+                other,
+            )
+
+
+def test_no_imports_go_in_a_circle():
+    below = {module: set(own_modules(imported(module))) - {module} for module in MODULES}
+    while free := [module for module, others in below.items() if not others & below.keys()]:
+        for module in free:
+            del below[module]
+    assert not below
+
+
+def test_packages_are_small():
+    for folder in {module.parent for module in MODULES}:
+        inside = [m for m in MODULES if m.parent == folder and m.name != "__init__"]
+        assert len(inside) <= MOST_MODULES, folder
+
+
+def test_third_parties_stay_in_their_place():
+    for module in MODULES:
+        others = {name.split(".")[0] for name in imported(module)}
+        others -= {"fe_relu", "numpy", "scipy", "__future__"} | set(sys.stdlib_module_names)
+        assert {o for o in others if package(module) not in PLACES.get(o, "").split()} == set(), (
+            module
+        )
+
+
+def test_only_parallel_sends_messages_and_asks_whether_there_are_ranks():
+    for module in MODULES:
+        for node in ast.walk(tree(module)):
+            if package(module) == "parallel" or not isinstance(node, ast.Compare | ast.Attribute):
+                continue
+            assert ast.unparse(node) not in ("comm is None", "comm is not None"), module
+            if isinstance(node, ast.Attribute) and node.attr in MESSAGES:
+                assert "comm" not in ast.unparse(node.value).split("."), (module, node.attr)
+
+
+def test_no_module_but_compat_asks_what_attributes_a_thing_has():
+    for module in MODULES:
+        calls = (node for node in ast.walk(tree(module)) if isinstance(node, ast.Call))
+        names = {ast.unparse(call.func) for call in calls}
+        assert "hasattr" not in names or module == Path("fenicsx/compat"), module

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from fe_relu.networks.nodal import NodalNetwork
-from fe_relu.meshes.grid.grid import Grid
+from fe_relu.analysis.patches import SAMPLES, Patch
+from fe_relu.analysis.piecewise import NODAL_FACTOR, Triangles
+from fe_relu.hierarchy.surrogate import Surrogate
 from fe_relu.layers.network import ReLUNetwork
+from fe_relu.meshes.grid.grid import Grid
 from fe_relu.meshes.grid.overlay import overlay_points
+from fe_relu.networks.nodal import NodalNetwork
 from fe_relu.networks.p1 import P1Network
 from fe_relu.networks.p2 import P2Network
 from fe_relu.parallel.agreement import largest
-from fe_relu.analysis.patches import SAMPLES, Patch
-from fe_relu.hierarchy.surrogate import Surrogate
-from fe_relu.analysis.piecewise import NODAL_FACTOR, Triangles
 
 if TYPE_CHECKING:
     from mpi4py import MPI

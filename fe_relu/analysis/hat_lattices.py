@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from fe_relu.meshes.grid.hats import BACKSLASH, CENTRE, DIAMOND, SLASH, SQUARE, Star
-from fe_relu.meshes.grid.grid import cross
 from fe_relu.analysis.neurons import Neurons, NotP1Error
+from fe_relu.meshes.grid.hats import BACKSLASH, CENTRE, DIAMOND, SLASH, SQUARE, Star
+from fe_relu.meshes.recognition.recognise import cross
 
 #: What suggests a lattice may be off by this fraction of a step, before all vertices fix it.
 ROUGH = 0.1

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from fe_relu.meshes.grid.grid import ROUNDOFF_UNITS
 from fe_relu.layers.network import ReLUNetwork
+from fe_relu.meshes.grid.grid import ROUNDOFF_UNITS
 
 
 class NotP1Error(ValueError):

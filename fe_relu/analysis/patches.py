@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
+from fe_relu.analysis.piecewise import Triangles
 from fe_relu.layers.network import Affine, relu
 from fe_relu.meshes.grid.midpoints import EDGES
-from fe_relu.analysis.piecewise import Triangles
 
 #: Points looked at in each cell, barycentric: the corners, the middles of the edges, the centroid.
 SAMPLES = np.array(

@@ -21,8 +21,6 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from fe_relu.basics.arguments import checked_tolerance
-from fe_relu.meshes.grid.grid import DIAGONALS, Grid
 from fe_relu.analysis.hat_lattices import (
     ALL_STARS,
     HatLattice,
@@ -31,10 +29,12 @@ from fe_relu.analysis.hat_lattices import (
     star_codes,
     vertices_of,
 )
-from fe_relu.meshes.grid.hats import STARS
-from fe_relu.meshes.grid.grid import oriented_grid
-from fe_relu.layers.network import ReLUNetwork
 from fe_relu.analysis.neurons import Neurons, NotP1Error
+from fe_relu.basics.arguments import checked_tolerance
+from fe_relu.layers.network import ReLUNetwork
+from fe_relu.meshes.grid.grid import DIAGONALS, Grid
+from fe_relu.meshes.grid.hats import STARS
+from fe_relu.meshes.recognition.recognise import oriented_grid
 from fe_relu.networks.p1 import P1Network
 
 __all__ = ["NotP1Error", "p1_from_relu"]

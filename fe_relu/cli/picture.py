@@ -9,8 +9,8 @@ from typing import Any
 
 from fe_relu import plot
 from fe_relu.basics.refusals import needed
-from fe_relu.networks.nodal import mesh_of
 from fe_relu.formats.replacing import replacing, require_replaceable
+from fe_relu.networks.nodal import mesh_of
 
 
 def save_picture(network: Any, labels: Sequence[str], path: str) -> None:

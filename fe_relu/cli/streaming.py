@@ -25,9 +25,9 @@ from fe_relu.cli.network_files import Named, checked_suffix
 from fe_relu.cli.npy_points import Block, NpyPoints
 from fe_relu.cli.text_points import TextPoints
 from fe_relu.cli.value_files import FORMATS, Values
+from fe_relu.formats.replacing import replacing, require_replaceable, told_of
 from fe_relu.networks.nodal import Outside, mesh_of
 from fe_relu.parallel.agreement import gathered, rank_of, size_of, together
-from fe_relu.formats.replacing import replacing, require_replaceable, told_of
 
 if TYPE_CHECKING:
     from mpi4py import MPI

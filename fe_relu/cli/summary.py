@@ -55,7 +55,7 @@ class Described(NamedTuple):
     facts: list[Row]
     nbytes: int | None = None
     nodal: npt.NDArray | None = None
-    bounds: list[Row] = []  # noqa: RUF012 (never changed)
+    bounds: list[Row] = []
 
 
 def summary(named: Named) -> list[Row]:

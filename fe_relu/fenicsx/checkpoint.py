@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fe_relu.fenicsx.conversion import network_from_function
 from fe_relu.basics.refusals import needed
+from fe_relu.fenicsx.conversion import network_from_function
 from fe_relu.networks.p1 import P1Network
 
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ from fe_relu.fenicsx.spaces import (
     space_of,
 )
 from fe_relu.hierarchy.surrogate import Surrogate
-from fe_relu.meshes.grid.cells import NotStructuredError
+from fe_relu.meshes.recognition.cells import NotStructuredError
 from fe_relu.networks.nodal import NodalNetwork, layout_of
 from fe_relu.networks.plan import Plan
 from fe_relu.parallel.agreement import gathered, same_ranks, together

@@ -12,11 +12,10 @@ import numpy.typing as npt
 from fe_relu.basics.arguments import checked_tolerance
 from fe_relu.basics.compiled import compiled
 from fe_relu.fenicsx import compat
-from fe_relu.meshes.grid.cells import MeshCells, NotStructuredError
 from fe_relu.meshes.grid.grid import ROUNDOFF_UNITS, Grid
-from fe_relu.meshes.grid.misfits import why_not
-from fe_relu.meshes.grid.recognise import located_grid
-from fe_relu.meshes.mesh import Mesh
+from fe_relu.meshes.recognition.cells import MeshCells, NotStructuredError
+from fe_relu.meshes.recognition.misfits import why_not
+from fe_relu.meshes.recognition.recognise import located_grid
 from fe_relu.parallel.agreement import together
 
 if TYPE_CHECKING:

@@ -19,11 +19,11 @@ import numpy as np
 
 from fe_relu.formats import stored
 from fe_relu.formats.kinds import KINDS, Kind
+from fe_relu.formats.replacing import replacing, require_replaceable
+from fe_relu.formats.stored import Contents, Header, Stored, parsed
 from fe_relu.networks.nodal import layout_of
 from fe_relu.parallel.agreement import together
 from fe_relu.parallel.layouts import LayoutName, checked_layout
-from fe_relu.formats.replacing import replacing, require_replaceable
-from fe_relu.formats.stored import Contents, Header, Stored, parsed
 
 if TYPE_CHECKING:
     from mpi4py import MPI

@@ -10,18 +10,18 @@ from functools import singledispatch
 from pathlib import Path
 from typing import Any, Literal
 
-from fe_relu.meshes.grid.active import nan_where_not_finite
 from fe_relu.analysis.bounds import bounds as bounds_of
 from fe_relu.analysis.intervals import NetworkBounds
-from fe_relu.hierarchy.surrogate import Surrogate
-from fe_relu.meshes.kinds import name_of
-from fe_relu.layers.network import ReLUNetwork
-from fe_relu.formats.onnx_graph import Graph, Value, write_model
 from fe_relu.basics.refusals import needed, wrong_kind
-from fe_relu.networks.p1 import P1Network
-from fe_relu.networks.nodal import NodalNetwork, layout_of, mesh_of, whole_of
+from fe_relu.formats.onnx_graph import Graph, Value, write_model
 from fe_relu.formats.pieces import pieces
 from fe_relu.formats.replacing import require_replaceable
+from fe_relu.hierarchy.surrogate import Surrogate
+from fe_relu.layers.network import ReLUNetwork
+from fe_relu.meshes.grid.active import nan_where_not_finite
+from fe_relu.meshes.kinds import name_of
+from fe_relu.networks.nodal import NodalNetwork, layout_of, mesh_of, whole_of
+from fe_relu.networks.p1 import P1Network
 
 Form = Literal["relu", "active"]
 FORMS = ("relu", "active")

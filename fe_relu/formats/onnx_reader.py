@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from fe_relu.layers.chain import Chain, require_room
-from fe_relu.formats.files import FileFormatError
-from fe_relu.layers.network import Affine, ReLUNetwork
 from fe_relu.basics.refusals import needed
+from fe_relu.formats.files import FileFormatError
+from fe_relu.layers.chain import Chain, require_room
+from fe_relu.layers.network import Affine, ReLUNetwork
 
 if TYPE_CHECKING:
     import onnx

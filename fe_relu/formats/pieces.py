@@ -7,8 +7,7 @@ from functools import singledispatch
 from typing import Any
 
 from fe_relu.hierarchy.surrogate import Surrogate
-from fe_relu.meshes.grid.active import Piece
-from fe_relu.meshes.grid.active_p2 import P2Piece
+from fe_relu.meshes.grid.active import P2Piece, Piece
 from fe_relu.networks.p1 import P1Network
 from fe_relu.networks.p2 import P2Network
 
@@ -36,7 +35,8 @@ def _(network: Surrogate) -> tuple[Piece, ...]:
     """A P1 function on the mesh of each level that has a kept vertex, as its hats go on outside."""
     scalar = network.coefficients.ndim == 1
     return tuple(
-        Piece(window.grid, values[0] if scalar else values) for window, values in network.functions()
+        Piece(window.grid, values[0] if scalar else values)
+        for window, values in network.functions()
     )
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from fe_relu.layers.network import Affine
 from fe_relu.formats.stored import Stored
+from fe_relu.layers.network import Affine
 
 
 def layer_arrays(layer: Affine) -> dict[str, npt.NDArray]:

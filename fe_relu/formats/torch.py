@@ -12,14 +12,14 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse as scipy_sparse
 
-from fe_relu.meshes.grid.active import Piece
+from fe_relu.basics.refusals import needed
+from fe_relu.formats.onnx import Form, check_form, dense_layers, layers_of
+from fe_relu.formats.pieces import pieces
 from fe_relu.layers.chain import Chain
 from fe_relu.layers.network import Affine, ReLUNetwork
-from fe_relu.formats.onnx import Form, check_form, dense_layers, layers_of
-from fe_relu.basics.refusals import needed
-from fe_relu.networks.p1 import P1Network
+from fe_relu.meshes.grid.active import Piece
 from fe_relu.networks.nodal import layout_of, whole_of
-from fe_relu.formats.pieces import pieces
+from fe_relu.networks.p1 import P1Network
 
 if TYPE_CHECKING:
     import torch

@@ -12,12 +12,12 @@ import numpy.typing as npt
 
 from fe_relu.analysis.bounds import bounds
 from fe_relu.basics.arguments import Box, checked_box
-from fe_relu.layers.network import ReLUNetwork
-from fe_relu.networks.p1 import P1Network
-from fe_relu.networks.nodal import layout_of
-from fe_relu.parallel.agreement import rank_of
 from fe_relu.basics.refusals import wrong_kind
 from fe_relu.formats.replacing import replacing, require_replaceable
+from fe_relu.layers.network import ReLUNetwork
+from fe_relu.networks.nodal import layout_of
+from fe_relu.networks.p1 import P1Network
+from fe_relu.parallel.agreement import rank_of
 
 
 def write_vnnlib(

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from fe_relu.hierarchy.compression import Norm
     from fe_relu.hierarchy.surrogate import Surrogate
 
+
 @dataclass(frozen=True, eq=False)
 class HierarchicalNetwork:
     """A P1 function as Σ coefficient · hat, each hat on the coarsest of nested meshes that has it.

@@ -16,10 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from fe_relu.basics.arguments import checked_integer
+from fe_relu.hierarchy import surplus
 from fe_relu.hierarchy.nested import checked_level, level_hats, numbers_in_finer
 from fe_relu.hierarchy.seminorm import h1_seminorm, hat_seminorms
 from fe_relu.hierarchy.surrogate import Surrogate
-from fe_relu.meshes.grid import surplus
 from fe_relu.meshes.grid.hats import lines_in_use
 from fe_relu.parallel.ranking import Ranking
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fe_relu.basics.arguments import checked_integer
-from fe_relu.meshes.grid import surplus
+from fe_relu.hierarchy import surplus
 from fe_relu.meshes.grid.grid import DIAGONALS, Grid
 from fe_relu.meshes.grid.hats import STARS, Hats, Star
 from fe_relu.meshes.grid.locate import CUTS, Place

@@ -42,8 +42,8 @@ def h1_seminorm(window: Window, values: npt.NDArray, layout: Layout) -> float:
     for component in components:
         high, low = _energy(component, math.ldexp(1.0, -exponent), place, cut, g)
         units += (int(high) << 31) + int(low)
-    digits = layout.summed([(units >> 40 * k) & ((1 << 40) - 1) for k in range(4)]).tolist()
-    units = sum(digit << 40 * k for k, digit in enumerate(digits))
+    digits = layout.summed([(units >> 40 * k) & ((1 << 40) - 1) for k in range(4)])
+    units = sum(int(digit) << 40 * k for k, digit in enumerate(digits))
     area = abs(float(np.linalg.det(grid.axes))) / (4 if grid.has_centres else 2)
     # A product, as it may be infinite where `ldexp` raises.
     return math.sqrt(math.ldexp(units, -57) * trace * area) * 2.0 * math.ldexp(0.5, exponent)

@@ -231,7 +231,7 @@ class Surrogate:
         """
         level, _ = levels_and_stars(self.mesh, self.levels, self.vertices)
         rows = np.atleast_2d(self.coefficients)
-        for at in np.unique(level).tolist() or [0]:
+        for at in [int(at) for at in np.unique(level)] or [0]:
             shared = self.nesting.is_shared and at <= self.nesting.outer
             mesh = self.nesting.up_to(max(at, self.nesting.outer)).window
             factor = 1 << (self.levels - at)

@@ -15,8 +15,9 @@ from fe_relu.basics.refusals import wrong_kind
 from fe_relu.hierarchy.basis import HierarchicalNetwork
 from fe_relu.hierarchy.nested import Nesting, nested_levels
 from fe_relu.meshes.grid.blocks import Blocks
-from fe_relu.meshes.grid.grid import Grid
+from fe_relu.meshes.grid.grid import Grid, on_grid
 from fe_relu.networks.p1 import P1Network
+from fe_relu.networks.p2 import P2Network
 from fe_relu.parallel.agreement import gather_columns
 from fe_relu.parallel.layouts import Layout, Spread
 from fe_relu.parallel.redistribute import Redistribution, aligned
@@ -26,7 +27,7 @@ UNITS_PER_RANK = 64
 
 
 def hierarchical_from_network(
-    network: P1Network, *, levels: int | None = None
+    network: P1Network | P2Network, *, levels: int | None = None
 ) -> HierarchicalNetwork:
     """The P1 network in the hierarchical basis of nested meshes. Collective over its `comm`.
 
@@ -52,7 +53,8 @@ def hierarchical_from_network(
     if not isinstance(network, P1Network):
         raise wrong_kind(network, "a P1Network, which has a hierarchical basis", "to_p1")
     with network.layout.together() as terms:
-        chosen = nested_levels(network.mesh, levels)
+        mesh = on_grid(network.mesh, "the hierarchical basis")
+        chosen = nested_levels(mesh, levels)
         terms.alike("numbers of levels", chosen)
     network = in_units(network.layout, network, chosen)
     nesting = Nesting.of(network.part, chosen)
@@ -62,7 +64,7 @@ def hierarchical_from_network(
     with network.layout.together():
         _require_room(values, chosen)
     rows = values[0] if network.values.ndim == 1 else values
-    return HierarchicalNetwork(network.mesh, chosen, rows, network.layout, coarse)
+    return HierarchicalNetwork(mesh, chosen, rows, network.layout, coarse)
 
 
 def _require_room(surpluses: npt.NDArray, levels: int) -> None:
@@ -89,7 +91,7 @@ def in_units(layout: Layout, network: P1Network, levels: int) -> P1Network:
 
 @in_units.register
 def _(layout: Spread, network: P1Network, levels: int) -> P1Network:
-    grid, comm = network.mesh, layout.comm
+    grid, comm = on_grid(network.mesh, "the hierarchical basis"), layout.comm
     unit = unit_of_blocks(grid, levels, comm.size)
     if network.part.unit % unit == 0:
         return network

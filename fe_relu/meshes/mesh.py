@@ -146,12 +146,6 @@ class Mesh(Protocol):
         """The numbers in `refined(2)` of the middles between vertices a and b; a itself if b = a."""
         ...
 
-    def midpoints(
-        self, a: npt.NDArray[np.int64], b: npt.NDArray[np.int64]
-    ) -> npt.NDArray[np.int64]:
-        """The numbers in `refined(2)` of the middles between vertices a and b; a itself if b = a."""
-        ...
-
     def hidden_layers(self, dtype: np.dtype) -> tuple[Affine, ...]:
         """The layers whose activations are the hat functions, everywhere."""
         ...

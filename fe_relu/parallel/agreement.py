@@ -77,7 +77,7 @@ def _largest_numbers(comm: MPI.Comm, numbers: Sequence[int]) -> list[int]:
 
     found = np.array(numbers, np.int64)
     comm.Allreduce(MPI.IN_PLACE, found, MPI.MAX)
-    return found.tolist()
+    return [int(number) for number in found]
 
 
 def _told_of(comm: MPI.Comm, first: int, error: BaseException | None) -> BaseException:

@@ -60,7 +60,7 @@ class Parcels:
         ranks = np.flatnonzero(counts)
         starts = np.concatenate([[0], np.cumsum(counts[ranks])])
         order = order if positions is None else positions[order]
-        return Parcels(order, tuple(ranks.tolist()), starts)
+        return Parcels(order, tuple(int(rank) for rank in ranks), starts)
 
     def pack(self, columns: npt.NDArray, dtype: npt.DTypeLike = None) -> list[npt.NDArray]:
         """The columns (k, n) that go to each rank, contiguous, of this dtype or their own."""
@@ -75,7 +75,7 @@ class Parcels:
         flat = np.empty(rows * self.order.size, dtype)
         return [
             flat[rows * a : rows * b].reshape(*lead, -1)
-            for a, b in itertools.pairwise(self.starts.tolist())
+            for a, b in itertools.pairwise(map(int, self.starts))
         ]
 
     def unpack(self, packed: Sequence[npt.NDArray], out: npt.NDArray) -> None:

@@ -98,10 +98,10 @@ def visited(comm: MPI.Comm, division: Division, inquiry: Inquiry) -> Visit:
     facts = {what: str(fact) for what, fact in inquiry.facts.items()}
     sent = settle(comm, error, facts, counts)
     routes = []
-    for turn, count, anybody in zip(FLOATS, counts, sent, strict=True):
-        if anybody:
-            mine = (parcels, packed) if count else (Parcels.of(parcels.order[:0], comm.size), [])
-            routes.append(_route(comm, inquiry, *mine, len(x), turn))
+    for k, turn in enumerate(FLOATS):
+        if sent[k]:
+            here = parcels if counts[k] else Parcels.of(parcels.order[:0], comm.size)
+            routes.append(_route(comm, inquiry, here, packed if counts[k] else [], len(x), turn))
     return Visit(own, routes)
 
 

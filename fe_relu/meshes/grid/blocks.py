@@ -19,9 +19,9 @@ import numpy.typing as npt
 
 from fe_relu.basics.compiled import compiled
 from fe_relu.meshes.grid.grid import Grid
-from fe_relu.meshes.grid.window import Window
 from fe_relu.meshes.grid.locate import kept, lattice_point, unpacked
 from fe_relu.meshes.grid.table import lattice_frame
+from fe_relu.meshes.grid.window import Window
 
 
 @dataclass(frozen=True)
@@ -173,9 +173,7 @@ def _fitting(shape: tuple[int, int], size: int) -> Iterator[tuple[int, int]]:
 
 
 @compiled
-def _owners(
-    x: Any, y: Any, positions: Any, frame: Any, columns: Any, rows: Any, ranks: Any
-) -> Any:
+def _owners(x: Any, y: Any, positions: Any, frame: Any, columns: Any, rows: Any, ranks: Any) -> Any:
     """The rank that answers each point, shape (m,), int32.
 
     Args:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -149,15 +148,13 @@ class Grid:
             numbers = [*origin, *(step for row in axes for step in row)]
             diagonal = facts["diagonal"]
         except (KeyError, TypeError):
-            raise ValueError(
-                "the grid has no lists origin, axes and shape, and diagonal"
-            ) from None
+            raise ValueError("the grid has no lists origin, axes and shape, and diagonal") from None
         if not all(type(number) in (int, float) for number in numbers) or type(diagonal) is not str:
             raise ValueError("origin or axes of the grid hold something else than numbers")
         if not all(type(count) is int and 0 < count < 1 << 63 for count in shape):
             raise ValueError("the shape of the grid holds something else than numbers of cells")
         with np.errstate(all="ignore"):
-            return Grid(origin, axes, shape, diagonal)  # type: ignore[arg-type]
+            return Grid(origin, axes, shape, diagonal)
 
     @cached_property
     def whole(self) -> Window:
@@ -267,40 +264,19 @@ class Grid:
         return bool(np.abs(apart).max() <= rtol + 2 * self.resolution(dtype))
 
 
+def on_grid(mesh: Any, what: str) -> Grid:
+    """The mesh, if it is a grid, which `what` needs.
+
+    Raises:
+        TypeError: It is another kind of mesh.
+    """
+    if not isinstance(mesh, Grid):
+        raise TypeError(f"{what} needs a structured mesh, a Grid, not a {type(mesh).__name__}")
+    return mesh
+
+
 def _real(numbers: npt.ArrayLike) -> npt.NDArray[np.float64]:
     """A copy as floats; zeros lose their sign, so that equal grids have equal bits."""
     if np.iscomplexobj(numbers):
         raise TypeError("origin and axes of a grid must be real numbers")
     return np.array(numbers, np.float64) + 0.0
-
-
-def oriented_grid(
-    corners: Sequence[npt.NDArray], shape: tuple[int, int], crossed: bool
-) -> Grid | None:
-    """The grid with its axes labelled by direction, not by the cell that suggested them."""
-    c00, c10, c01, c11 = corners
-    lattice = np.array([[c00, c01], [c10, c11]])  # lattice[a, b]: corner a along x, b along y
-    slopes = [np.abs(d) / np.linalg.norm(d) for d in (c10 - c00, c01 - c00)]
-    tied = abs(slopes[0][0] - slopes[1][0]) < 1e-6
-    first = c10 - c00
-    if slopes[1][0] > slopes[0][0] + 1e-6 or (tied and first[0] * first[1] < 0):
-        lattice, shape = lattice.transpose(1, 0, 2), (shape[1], shape[0])
-    first = lattice[1, 0] - lattice[0, 0]
-    if first[0] < -1e-6 * np.linalg.norm(first) or (
-        abs(first[0]) <= 1e-6 * np.linalg.norm(first) and first[1] < 0
-    ):
-        lattice = lattice[::-1]
-    if cross(lattice[1, 0] - lattice[0, 0], lattice[0, 1] - lattice[0, 0]) < 0:
-        lattice = lattice[:, ::-1]
-    origin = lattice[0, 0]
-    axes = np.column_stack(
-        [(lattice[1, 0] - origin) / shape[0], (lattice[0, 1] - origin) / shape[1]]
-    )
-    try:
-        return Grid(origin, axes, shape, "crossed" if crossed else "right")
-    except ValueError:  # too flat or too large to be told from a line
-        return None
-
-
-def cross(a: npt.NDArray, b: npt.NDArray) -> npt.NDArray:
-    return a[0] * b[1] - a[1] * b[0]

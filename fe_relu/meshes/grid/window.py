@@ -43,7 +43,9 @@ class Window:
             return self
         (i, j), (nx, ny) = self.start, self.shape
         finer = self.grid.refined(factor)
-        return Window(finer, (i * factor, j * factor), (nx * factor, ny * factor), self.unit * factor)
+        return Window(
+            finer, (i * factor, j * factor), (nx * factor, ny * factor), self.unit * factor
+        )
 
     @property
     def num_vertices(self) -> int:

@@ -4,11 +4,15 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-from fe_relu.meshes.grid.cells import MeshCells, NotStructuredError, lattice_slack
-from fe_relu.meshes.grid.grid import DIAGONALS, cross
-from fe_relu.meshes.grid.recognise import Candidate, candidate_lattices, reference_cell
+from fe_relu.meshes.grid.grid import DIAGONALS
+from fe_relu.meshes.recognition.cells import MeshCells, NotStructuredError, lattice_slack
+from fe_relu.meshes.recognition.recognise import (
+    Candidate,
+    candidate_lattices,
+    cross,
+    reference_cell,
+)
 
 
 def why_not(cells: MeshCells, rtol: float) -> NotStructuredError:

@@ -14,23 +14,26 @@ The way of `located_grid`, every step with one verdict for all ranks:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from fe_relu.meshes.grid.cells import CELL_NUMBERS, MeshCells, NotStructuredError, lattice_slack
-from fe_relu.meshes.grid.grid import Grid, cross, oriented_grid
+from fe_relu.meshes.grid.grid import Grid
+from fe_relu.meshes.recognition.cells import (
+    CELL_NUMBERS,
+    MeshCells,
+    NotStructuredError,
+    lattice_slack,
+)
 from fe_relu.parallel.agreement import each_once, gathered
 
 #: Steps between corners may differ by this fraction from those that a single cell suggests.
 ROUGH = 0.25
 
 
-def located_grid(
-    cells: MeshCells, rtol: float
-) -> tuple[Grid, npt.NDArray[np.int64]] | None:
+def located_grid(cells: MeshCells, rtol: float) -> tuple[Grid, npt.NDArray[np.int64]] | None:
     """The grid, and its vertex at every local node of the mesh; None if it is not one. Collective.
 
     Raises:
@@ -43,7 +46,9 @@ def located_grid(
     return None
 
 
-def _located(cells: MeshCells, grid: Grid, rtol: float) -> tuple[Grid, npt.NDArray[np.int64]] | None:
+def _located(
+    cells: MeshCells, grid: Grid, rtol: float
+) -> tuple[Grid, npt.NDArray[np.int64]] | None:
     """Vertex numbers on the grid, its diagonal found, if every vertex and cell fits once."""
     nx, ny = grid.shape
     slack = lattice_slack(cells, grid.inverse, rtol)
@@ -142,3 +147,35 @@ def _extreme_points(cells: MeshCells, axes: npt.NDArray) -> list[npt.NDArray]:
         ]
     per_rank = [found for found in gathered(cells.comm, own) if found]
     return [np.array(max(found)[1]) for found in zip(*per_rank, strict=True)]
+
+
+def oriented_grid(
+    corners: Sequence[npt.NDArray], shape: tuple[int, int], crossed: bool
+) -> Grid | None:
+    """The grid with its axes labelled by direction, not by the cell that suggested them."""
+    c00, c10, c01, c11 = corners
+    lattice = np.array([[c00, c01], [c10, c11]])  # lattice[a, b]: corner a along x, b along y
+    slopes = [np.abs(d) / np.linalg.norm(d) for d in (c10 - c00, c01 - c00)]
+    tied = abs(slopes[0][0] - slopes[1][0]) < 1e-6
+    first = c10 - c00
+    if slopes[1][0] > slopes[0][0] + 1e-6 or (tied and first[0] * first[1] < 0):
+        lattice, shape = lattice.transpose(1, 0, 2), (shape[1], shape[0])
+    first = lattice[1, 0] - lattice[0, 0]
+    if first[0] < -1e-6 * np.linalg.norm(first) or (
+        abs(first[0]) <= 1e-6 * np.linalg.norm(first) and first[1] < 0
+    ):
+        lattice = lattice[::-1]
+    if cross(lattice[1, 0] - lattice[0, 0], lattice[0, 1] - lattice[0, 0]) < 0:
+        lattice = lattice[:, ::-1]
+    origin = lattice[0, 0]
+    axes = np.column_stack(
+        [(lattice[1, 0] - origin) / shape[0], (lattice[0, 1] - origin) / shape[1]]
+    )
+    try:
+        return Grid(origin, axes, shape, "crossed" if crossed else "right")
+    except ValueError:  # too flat or too large to be told from a line
+        return None
+
+
+def cross(a: npt.NDArray, b: npt.NDArray) -> npt.NDArray:
+    return a[0] * b[1] - a[1] * b[0]
