@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """How many threads a process may use, and points shared out among them.
 
-A process uses as many as FE_RELU_NUM_THREADS says, else as OMP_NUM_THREADS says if it says a number,
+A process uses as many as FE_RELU_NUM_THREADS says, else as OMP_NUM_THREADS says if that is a number,
 else its share of the cores it may run on: all of them for a serial process, for MPI ranks on one
 node each the same number, so that together they never use more than there are.
 """
@@ -39,7 +39,7 @@ def num_threads() -> int:
 
 
 def _whole_number(name: str) -> int | None:
-    """A variable's number from 1 on; None where there is none: others' words are theirs to judge."""
+    """A variable's number from 1 on, if it has one; what others set is theirs to judge."""
     # OMP_NUM_THREADS may be a list, one number for each level; Slurm's may read "2(x3)".
     text = os.environ.get(name, "").split(",")[0].split("(")[0].strip()
     return int(text) if text.isdecimal() and int(text) >= 1 else None

@@ -173,8 +173,8 @@ def _real_numbers(values: Any) -> npt.NDArray:
     if array.dtype.kind not in "fiu" or isinstance(values, np.ma.MaskedArray):
         masked = "masked " if isinstance(values, np.ma.MaskedArray) else ""
         raise TypeError(
-            f"the network returned {masked}values of type {array.dtype}, not real numbers; of complex "
-            "ones, lambda x: network(x).real and .imag are two functions"
+            f"the network returned {masked}values of type {array.dtype}, not real numbers; of "
+            "complex ones, lambda x: network(x).real and .imag are two functions"
         )
     return array
 
@@ -238,7 +238,7 @@ class InterpolationPlan:
 
 
 def interpolation_plan(network: NodalNetwork, V: fem.FunctionSpace) -> InterpolationPlan:
-    """Interpolation into V of networks on one mesh, with routing and location done once. Collective.
+    """Interpolation into V of networks on one mesh, located and routed once. Collective.
 
     The meshes need not match, nor be partitioned alike; around the network's mesh its values fade
     to zero. For a single transfer, `u.interpolate(network)` does the same.

@@ -56,7 +56,7 @@ def grid_from_mesh(mesh: mesh.Mesh, *, rtol: float = 1e-8) -> Grid:
 
 
 def located_mesh(mesh: mesh.Mesh, rtol: float) -> LocatedMesh:
-    """The mesh that a dolfinx mesh is, and where its nodes are. Collective; see `grid_from_mesh`."""
+    """The mesh that a dolfinx mesh is, and where its nodes are. Collective."""
     with together(mesh.comm):
         checked_tolerance(rtol)
         require_plane_triangles(mesh)

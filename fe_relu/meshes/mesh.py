@@ -35,7 +35,7 @@ class Answers(NamedTuple):
 
 
 class Table(Protocol):
-    """Numbers at the vertices of a part, as compiled loops read them. Points are finite or raise."""
+    """Numbers at the vertices of a part, as compiled loops read them; NaN points raise."""
 
     def values(self, x: npt.NDArray, dtype: npt.DTypeLike) -> Answers:
         """Values at points (dim, n), computed in dtype, shape (k, n)."""
@@ -88,7 +88,7 @@ class Part(Protocol):
         ...
 
     def quadratic_table(self, values: npt.NDArray, levels: int) -> Table:
-        """The P1 interpolant, refined `levels` times, of the P2 function with nodal values (k, n)."""
+        """The P1 interpolant on the part refined `levels` times of a P2 function (k, n)."""
         ...
 
     def largest_bump(self, values: npt.NDArray) -> float:
@@ -143,7 +143,7 @@ class Mesh(Protocol):
     def midpoints(
         self, a: npt.NDArray[np.int64], b: npt.NDArray[np.int64]
     ) -> npt.NDArray[np.int64]:
-        """The numbers in `refined(2)` of the middles between vertices a and b; a itself if b = a."""
+        """The numbers in `refined(2)` of the middles of vertices a and b; a itself if b = a."""
         ...
 
     def hidden_layers(self, dtype: np.dtype) -> tuple[Affine, ...]:

@@ -78,7 +78,7 @@ class P2Network(NodalNetwork):
         the values. Collective if the values are spread; every rank then gets the whole.
 
         Raises:
-            ValueError: There would be more than `fe_relu.meshes.grid.p2_layers.MAX_NEURONS` neurons.
+            ValueError: There would be too many neurons: more than 2²¹ on a `Grid`.
         """
         values = np.atleast_2d(self.whole().values)
         return self.mesh.quadratic_layers(values, self.levels)

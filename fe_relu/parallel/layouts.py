@@ -147,7 +147,7 @@ class _Whole:
 
 @dataclass(frozen=True)
 class Alone(_Whole):
-    """This process holds all values and asks nobody."""
+    """All values are held by this process, which asks nobody."""
 
     comm = None
     speaks = True

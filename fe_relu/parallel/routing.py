@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """How points find the ranks that answer them, and how the answers come back.
 
-A rank answers its own points and, in the same pass, lists those that other parts of the mesh
-answer. One reduction then says that no rank has failed and whether anybody sends; where nobody
-does, that was all. Otherwise points travel, each rank's in one message, and their answers come back.
+A rank answers its own points and, in the same pass, lists those that other parts of the mesh answer.
+One reduction then says that no rank has failed and whether anybody sends; where nobody does, that
+was all. Otherwise points travel, each rank's in one message, and their answers come back.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from fe_relu.parallel.layouts import Division
 
 #: The types that answers are computed in, in an order that all ranks know: one message has one.
-FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+FLOATS: tuple[np.dtype, np.dtype] = (np.dtype(np.float32), np.dtype(np.float64))
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Inquiry:
     facts: Mapping[str, object] = field(default_factory=dict)
 
     def here(self) -> tuple[npt.NDArray, np.dtype, Any]:
-        """This rank's points, the dtype of their answers, and what its own part says of them."""
+        """Points of this rank, the dtype of their answers, and what its own part says of them."""
         x = self.points()
         dtype = np.result_type(self.dtype, x.dtype)
         return x, dtype, self.answer(x, dtype)

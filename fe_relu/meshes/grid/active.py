@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
 """The forward pass that visits active neurons only, written once for every library of arrays.
 
-It is that of `fe_relu.meshes.grid.locate` and takes the same decisions at the same points, in operations that
-NumPy, torch and ONNX all have: compare, choose, round down, look up. Points beyond the ring of
-zeros around the mesh go to a corner of the ring, where the network is zero, without a slope. Points
-that are NaN or infinite give NaN.
+It is that of `fe_relu.meshes.grid.locate` and takes the same decisions at the same points, in
+operations that NumPy, torch and ONNX all have: compare, choose, round down, look up. Points beyond
+the ring of zeros around the mesh go to a corner of the ring, where the network is zero, without a
+slope. Points that are NaN or infinite give NaN.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class NumPyArrays:
 
 @dataclass(frozen=True)
 class Located:
-    """Three table entries and 1 ≥ high ≥ low ≥ 0 for each point, see `fe_relu.meshes.grid.locate`."""
+    """Three table entries and 1 ≥ high ≥ low ≥ 0 for each point, see `locate`."""
 
     first: Any
     middle: Any
@@ -173,8 +173,8 @@ def nan_where_not_finite(x: Any, y: Any) -> Any:
 class P2Piece(Piece):
     """The P1 interpolant of a P2 function on its mesh refined `levels` times, on all of ℝ².
 
-    Six numbers of a table, whatever its depth; the formula is that of `fe_relu.meshes.grid.p2_table`,
-    and the decisions are those of its gradient.
+    Six numbers of a table, whatever its depth; the formula is that of `p2_table`, and the decisions
+    are those of its gradient.
     """
 
     levels: int

@@ -192,7 +192,7 @@ class Grid:
     def midpoints(
         self, a: npt.NDArray[np.int64], b: npt.NDArray[np.int64]
     ) -> npt.NDArray[np.int64]:
-        """The numbers in `refined(2)` of the middles between vertices a and b; a itself if b = a."""
+        """The numbers in `refined(2)` of the middles of vertices a and b; a itself if b = a."""
         places = self.lattice_positions(a) + self.lattice_positions(b)
         finer = 2 if self.has_centres else 1
         return self.refined(2).vertices_at(*np.rint(finer * places).astype(np.int64))
