@@ -7,9 +7,15 @@ import numpy as np
 import pytest
 from dolfinx import fem
 
-from cases import evaluated, points_in_cells, random_function, rectangle
-from fe_relu import Grid, P1Network, hierarchical_from_function, hierarchy, network_from_function
-from fe_relu.hierarchy.transform import HierarchicalNetwork, hierarchical_from_network
+from cases import evaluated, points_in_cells, random_function, rectangle, same_layers
+from fe_relu import (
+    Grid,
+    HierarchicalNetwork,
+    P1Network,
+    hierarchical_from_function,
+    network_from_function,
+)
+from fe_relu.hierarchy import hierarchical_from_network, transform
 from fe_relu.hierarchy.nested import NESTING, coarsened, numbers_in_finer
 
 #: Cells and how often they were halved: powers of two, odd multiples, as often as possible or less.
@@ -34,8 +40,7 @@ def test_coefficients_are_what_coarser_interpolants_miss(diagonal, shape, levels
     seen = []
     for level in range(levels + 1):
         factor = 2 ** (levels - level)
-        mesh = coarsened(network.mesh, factor)
-        numbers = numbers_in_finer(network.mesh, factor)
+        mesh, numbers = coarsened(network.mesh, factor), numbers_in_finer(network.mesh, factor)
         assert network.mesh.vertices()[:, numbers].tolist() == mesh.vertices().tolist()
         new = np.setdiff1d(numbers, seen)
         assert h.vertices(level).tolist() == new.tolist()
@@ -56,7 +61,8 @@ def test_round_trip_to_two_units_of_roundoff(diagonal, dtype, rng):
         network = network_of_size(diagonal, shape, rng, dtype=dtype, outputs=(2,))
         values = rng.uniform(0.9, 1, network.values.shape) * np.sign(network.values)
         network = P1Network(network.mesh, values.astype(dtype))  # much roundoff on each level
-        back = hierarchical_from_network(network).to_p1()
+        h = hierarchical_from_network(network)
+        back = HierarchicalNetwork(h.mesh, h.levels, h.surpluses).to_p1()
         assert back.values.dtype == dtype
         assert back.mesh == network.mesh
         off = np.abs(back.values - network.values).max()
@@ -78,7 +84,7 @@ def test_surpluses_of_xy_are_at_middles_of_diagonals(diagonal, sign):
 @pytest.mark.parametrize("diagonal", NESTING)
 def test_truncation_is_the_interpolant_on_the_coarser_mesh(comm, diagonal, shape, levels, rng):
     def f(x):
-        return np.array([np.sin(2 * x[0]) * np.exp(x[1]), x[0] ** 3 - x[1]])
+        return np.array([np.cos(2 * x[0]) * np.exp(x[1]), x[0] ** 3 - x[1]])
 
     u = fem.Function(fem.functionspace(rectangle(comm, diagonal, shape, "shifted"), ("P", 1, (2,))))
     u.interpolate(f)
@@ -92,15 +98,11 @@ def test_truncation_is_the_interpolant_on_the_coarser_mesh(comm, diagonal, shape
         x, where = points_in_cells(coarse, 300, np.random.default_rng(comm.rank))
         assert np.abs(s(x) - evaluated(interpolant, x, where)).max() <= 1e-13
         assert s.kept[level + 1 :] == (0,) * (levels - level)
-
-
-def test_a_truncated_network_is_as_large_as_that_of_the_coarse_mesh(rng):
-    for diagonal in ("right", "left", "crossed"):
-        h = hierarchical_from_network(network_of_size(diagonal, (24, 8), rng))
-        for level in range(h.levels + 1):
-            mesh = coarsened(h.mesh, 2 ** (h.levels - level))
-            alone = P1Network(mesh, np.zeros(mesh.num_vertices)).explicit()
-            assert h.truncate(levels=level).explicit().widths == alone.widths
+        if diagonal != "left_right":  # whose stars differ from level to level
+            mesh = coarsened(h.mesh, 2 ** (levels - level))
+            assert (
+                s.explicit().widths == P1Network(mesh, np.ones((2, s.num_kept))).explicit().widths
+            )
 
 
 def spread_and_alone(comm, diagonal, shape, levels, layout, outputs=()):
@@ -114,14 +116,8 @@ def spread_and_alone(comm, diagonal, shape, levels, layout, outputs=()):
     return made
 
 
-AIMS = [
-    {"tol": 0.7},
-    {"tol": 0.2, "relative": True},
-    {"max_neurons": 60},
-    {"max_neurons": 150, "norm": "H1"},
-    {"tol": 0.3, "relative": True, "norm": "H1"},
-]
-
+AIMS = [{"tol": 0.7}, {"tol": 0.2, "relative": True}, {"max_neurons": 60}]
+AIMS += [{"max_neurons": 150, "norm": "H1"}, {"tol": 0.3, "relative": True, "norm": "H1"}]
 
 #: (layout, units for each rank, shape, levels, outputs): all levels in the blocks, some, none.
 SPREADS = [
@@ -138,9 +134,9 @@ SPREADS = [
 def test_one_decision_on_any_ranks_in_any_layout(
     comm, monkeypatch, diagonal, layout, units, shape, levels, outputs
 ):
-    monkeypatch.setattr(hierarchy, "UNITS_PER_RANK", units)
+    monkeypatch.setattr(transform, "UNITS_PER_RANK", units)
     spread, alone = spread_and_alone(comm, diagonal, shape, levels, layout, outputs)
-    assert (spread.blocks is None) == (layout == "replicated" or comm.size == 1)
+    assert spread.layout.is_spread == (layout == "blocks" and comm.size > 1)
     assert spread.to_p1().gather().values.tobytes() == alone.to_p1().values.tobytes()
     surrogates = [
         (h.truncate(levels=h.levels // 2), *(h.compress(**a) for a in AIMS))
@@ -149,12 +145,12 @@ def test_one_decision_on_any_ranks_in_any_layout(
     for s, expected in zip(*surrogates, strict=True):
         for name in ("kept", "num_kept", "error", "bound", "h1_error", "ceiling", "dtype"):
             assert getattr(s, name) == getattr(expected, name)
-        for mine, other in zip(s.explicit().layers, expected.explicit().layers, strict=True):
-            assert mine.weight.indices.tobytes() == other.weight.indices.tobytes()
-            assert mine.weight.data.tobytes() == other.weight.data.tobytes()
-        x = np.random.default_rng(comm.rank).random((2, 400 * comm.rank)) * 4 - 1.5
+        assert same_layers(s.explicit(), expected.explicit())
+        count = 400 * ((comm.rank + 1) % 3)  # the third rank has no points
+        x = np.random.default_rng(comm.rank).random((2, count)) * 4 - 1.5
+        x[:, :50] *= 1e3
         assert s(x).tobytes() == expected(x).tobytes()
-        assert np.abs(s(x, nodal_levels=0) - expected(x)).max(initial=0) <= 1e-14
+        assert np.abs(s(x) - s.explicit()(x)).max(initial=0) <= 1e-9
         assert s.to_p1().gather().values.tobytes() == expected.to_p1().values.tobytes()
 
 
@@ -164,60 +160,41 @@ def test_blocks_are_cut_where_levels_split_inside(comm):
         assert spread.nesting.inner == 5
         return
     cells_per_rank = 64 * 32 / comm.size / 4**spread.nesting.inner
-    assert hierarchy.UNITS_PER_RANK <= cells_per_rank < 4 * hierarchy.UNITS_PER_RANK
+    assert transform.UNITS_PER_RANK <= cells_per_rank < 4 * transform.UNITS_PER_RANK
     edges = (*spread.window.start, *spread.window.shape)
     assert all(edge % 2**spread.nesting.inner == 0 for edge in edges)
 
 
-def test_a_hierarchy_from_coefficients(rng):
-    h = hierarchical_from_network(network_of_size("left", (8, 4), rng))
-    again = HierarchicalNetwork(h.mesh, h.levels, h.surpluses)
-    assert again.to_p1().values.tobytes() == h.to_p1().values.tobytes()
-    assert (again.dim_in, again.dim_out, again.dtype) == (2, 1, np.float64)
-    with pytest.raises(ValueError, match="1 of 45 nodal values are NaN"):
-        HierarchicalNetwork(h.mesh, h.levels, np.where(np.arange(45) == 3, np.nan, 0.0))
-
-
-#: Meshes that are not so often halved ones: (diagonal, shape, levels, error, what it says).
+#: Functions in no hierarchy of so many levels: (diagonal, shape, degree, levels, what it says).
 REFUSED = [
-    ("right", (12, 20), 3, ValueError, "divisible by 8; 12 x 20 .* nx = 8 or 16, ny = 16 or 24"),
-    ("left", (12, 16), 4, ValueError, r"were halved 2 times; .* nx = 16$"),
-    ("crossed", (5, 8), None, ValueError, "halving needs .* divisible by 2.* nx = 4 or 6"),
-    ("right_left", (8, 8), None, ValueError, "right_left meshes do not nest: .* left_right"),
-    ("right", (8, 8), -1, ValueError, "at least 0"),
-    ("right", (8, 8), 100, ValueError, "halved 3 times"),
-    ("right", (8, 8), True, TypeError, "integer or None"),
-    ("right", (8, 8), 1.0, TypeError, "integer or None"),
+    ("right", (12, 20), 1, 3, "divisible by 8; 12 x 20 .* nx = 8 or 16, ny = 16 or 24"),
+    ("left", (12, 16), 1, 4, r"were halved 2 times; .* nx = 16$"),
+    ("crossed", (5, 8), 1, None, "halving needs .* divisible by 2.* nx = 4 or 6"),
+    ("right_left", (8, 8), 1, None, "right_left meshes do not nest: .* left_right"),
+    ("right", (8, 8), 1, -1, "at least 0"),
+    ("right", (8, 8), 1, 100, "halved 3 times"),
+    ("right", (8, 8), 1, True, "must be an integer"),
+    ("right", (8, 8), 1, 1.0, "must be an integer"),
+    ("right", (8, 8), 2, None, "P2Network is not a P1Network"),
 ]
 
 
-@pytest.mark.parametrize(("diagonal", "shape", "levels", "error", "message"), REFUSED)
-def test_meshes_that_do_not_nest_are_refused_on_all_ranks(
-    comm, diagonal, shape, levels, error, message
+@pytest.mark.parametrize(("diagonal", "shape", "degree", "levels", "message"), REFUSED)
+def test_what_has_no_hierarchy_is_refused_on_all_ranks(
+    comm, diagonal, shape, degree, levels, message
 ):
-    u = fem.Function(fem.functionspace(rectangle(comm, diagonal, shape), ("P", 1)))
-    with pytest.raises(error, match=message):
+    u = fem.Function(fem.functionspace(rectangle(comm, diagonal, shape), ("P", degree)))
+    with pytest.raises((ValueError, TypeError), match=message):
         hierarchical_from_function(u, levels=levels)
 
 
 def test_ranks_must_agree_on_levels(comm):
-    u = fem.Function(fem.functionspace(rectangle(comm, "right", (8, 8)), ("P", 1)))
-    network = network_from_function(u)
-    if comm.size == 1:
-        assert hierarchical_from_network(network, levels=0).levels == 0
-        return
-    with pytest.raises(TypeError, match="different numbers of levels"):
-        hierarchical_from_network(network, levels=min(comm.rank, 1))
+    network = network_from_function(fem.Function(fem.functionspace(rectangle(comm), ("P", 1))))
     with pytest.raises(ValueError, match="divisible by 16"):
-        hierarchical_from_network(network, levels=4 if comm.rank == 0 else 3)
-
-
-def test_not_a_number_is_refused_on_all_ranks(comm):
-    u = fem.Function(fem.functionspace(rectangle(comm, "right", (8, 8)), ("P", 1)))
-    if comm.rank == 0:
-        u.x.array[0] = np.nan
-    with pytest.raises(ValueError, match="NaN"):
-        hierarchical_from_function(u)
+        hierarchical_from_network(network, levels=4 if comm.rank == comm.size - 1 else 2)
+    if comm.size > 1:
+        with pytest.raises(TypeError, match="ranks pass different numbers of levels: 0, 1"):
+            hierarchical_from_network(network, levels=min(comm.rank, 1))
 
 
 @pytest.mark.parametrize("layout", ["replicated", "blocks"])
@@ -228,9 +205,3 @@ def test_values_whose_sums_overflow_are_refused_on_all_ranks(comm, layout):
         hierarchical_from_function(u, layout=layout)
     u.x.array[:] /= 64
     assert np.isfinite(hierarchical_from_function(u, layout=layout).truncate(levels=0).h1_error)
-
-
-def test_p2_functions_are_refused(comm):
-    V = fem.functionspace(rectangle(comm, "right", (4, 4)), ("P", 2))
-    with pytest.raises(TypeError, match="P1 space"):
-        hierarchical_from_function(fem.Function(V))
