@@ -74,7 +74,7 @@ def save(
         True
     """
     layout = layout_of(network)
-    with layout.together() as terms:
+    with together(layout.comm) as terms:
         target = os.path.realpath(os.fsdecode(path))
         require_replaceable(target)
         name = _kind_name(network)
@@ -82,7 +82,7 @@ def save(
         terms.alike("kinds of network", name)
         terms.alike("layouts", type(layout).__name__)
     network = KINDS[name].prepared(network)
-    with layout.together() as terms:
+    with together(layout.comm) as terms:
         contents, header = _contents_and_header(name, network, names, units)
         terms.alike("networks, names or units", header.encoded)
     with (

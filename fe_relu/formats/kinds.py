@@ -11,14 +11,15 @@ from dataclasses import dataclass, replace
 from functools import singledispatch
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
+
 from fe_relu.formats.stored import Array, Contents, Stored, naturals
-from fe_relu.formats.stored_layers import layer_arrays, stored_layer
-from fe_relu.formats.stored_mesh import (
+from fe_relu.formats.stored_parts import (
     coarse_values,
-    mesh_facts,
     part_values,
+    stored_layer,
     stored_mesh,
-    vertex_array,
     vertex_tensor,
 )
 from fe_relu.hierarchy.basis import HierarchicalNetwork
@@ -26,9 +27,11 @@ from fe_relu.hierarchy.nested import Nesting, levels_and_stars, nested_levels
 from fe_relu.hierarchy.surrogate import Surrogate
 from fe_relu.hierarchy.transform import unit_of_blocks
 from fe_relu.layers.bubbles import DeepNetwork
-from fe_relu.layers.network import ReLUNetwork
+from fe_relu.layers.network import Affine, ReLUNetwork
 from fe_relu.meshes.grid.grid import Grid
+from fe_relu.meshes.kinds import KINDS as MESHES
 from fe_relu.meshes.kinds import divisions
+from fe_relu.meshes.mesh import Mesh
 from fe_relu.networks.p1 import P1Network
 from fe_relu.networks.p2 import P2Network
 from fe_relu.parallel.layouts import Layout, Spread, layout_on, spread_on
@@ -53,8 +56,7 @@ class Kind:
         network_type: The very type, no type derived from it.
         contents: From a network, what is stored of it. Local.
         network: From what is stored, a communicator or None, and the word of `LAYOUTS` for where
-            values are to be, the network. Local. Raises ValueError or TypeError if what is stored is
-            none.
+            values are to be, the network. Local. Raises ValueError or TypeError if there is none.
         spreads: Whether networks of this kind can be spread.
         prepared: From a network, the same one in a layout that `contents` takes. Collective.
     """
@@ -77,13 +79,30 @@ def _stored_facts(stored: Stored, facts: dict[str, type]) -> dict[str, Any]:
 # Numbers on a mesh
 
 
+def mesh_facts(mesh: Mesh) -> dict[str, Any]:
+    """What a file says of a mesh, under the name of its kind."""
+    return {name: mesh.facts for name, kind in MESHES.items() if kind.mesh_type is type(mesh)}
+
+
+def vertex_array(values: npt.NDArray, mesh: Mesh, layout: Layout, degree: int = 1) -> Array:
+    """Values (…, n) of this rank's part as the array of the whole mesh, refined by degree."""
+    if not layout.is_spread:
+        return Array(values.dtype, values.shape, [(0, values)] if layout.speaks else [])
+    part, count = layout.part(mesh).refined(degree), mesh.refined(degree).num_vertices
+    parts = (
+        (k * count + run.first, row[run.place : run.place + run.length])
+        for k, row in enumerate(np.atleast_2d(values))
+        for run in part.runs(own=True)
+    )
+    return Array(values.dtype, (*values.shape[:-1], count), parts)
+
+
 def nodal(network_type: type, **facts: type) -> Kind:
     """A type of `NodalNetwork` whose further arguments and attributes are facts."""
     degree: int = network_type.degree  # type: ignore[attr-defined]
 
     def contents(network: Any) -> Contents:
-        part, count = network.part.refined(degree), network.node_mesh.num_vertices
-        array = vertex_array(network.values, part, count, network.layout)
+        array = vertex_array(network.values, network.mesh, network.layout, degree)
         own = _own_facts(network, facts)
         return Contents(mesh_facts(network.mesh) | own, {"values": array})
 
@@ -121,9 +140,9 @@ def hierarchical() -> Kind:
     """Coefficients of all vertices; blocks are cut in units, and ranks share what these leave."""
 
     def contents(network: HierarchicalNetwork) -> Contents:
-        mesh, rows = network.mesh, network.surpluses
-        array = vertex_array(rows, network.window, mesh.num_vertices, network.layout)
-        return Contents(mesh_facts(mesh) | {"levels": network.levels}, {"surpluses": array})
+        array = vertex_array(network.surpluses, network.mesh, network.layout)
+        facts = mesh_facts(network.mesh) | {"levels": network.levels}
+        return Contents(facts, {"surpluses": array})
 
     def network(stored: Stored, comm: MPI.Comm | None, layout: str) -> HierarchicalNetwork:
         mesh = _nested_mesh(stored)
@@ -201,6 +220,18 @@ def _(where: Spread, whole: Surrogate) -> Surrogate:
 
 
 # Affine layers
+
+
+def layer_arrays(layer: Affine) -> dict[str, npt.NDArray]:
+    """The weight by compressed rows, and the bias; indices in 32 bits where they fit."""
+    weight = layer.weight
+    index = np.int32 if max(*weight.shape, weight.nnz) < 1 << 31 else np.int64
+    return {
+        "weight.data": weight.data,
+        "weight.indices": weight.indices.astype(index),
+        "weight.indptr": weight.indptr.astype(index),
+        "bias": layer.bias,
+    }
 
 
 def layered(network_type: type, **facts: type) -> Kind:

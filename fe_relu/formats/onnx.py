@@ -8,27 +8,18 @@ import os
 from collections.abc import Mapping
 from functools import singledispatch
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from fe_relu.analysis.bounds import bounds as bounds_of
 from fe_relu.analysis.intervals import NetworkBounds
-from fe_relu.basics.refusals import needed, wrong_kind
+from fe_relu.basics.refusals import needed
+from fe_relu.formats.forms import Form, check_form, dense_layers, pieces
 from fe_relu.formats.onnx_graph import Graph, Value, write_model
-from fe_relu.formats.pieces import pieces
 from fe_relu.formats.replacing import require_replaceable
-from fe_relu.hierarchy.surrogate import Surrogate
-from fe_relu.layers.network import ReLUNetwork
 from fe_relu.meshes.grid.active import nan_where_not_finite
 from fe_relu.meshes.kinds import name_of
-from fe_relu.networks.nodal import NodalNetwork, layout_of, mesh_of, whole_of
+from fe_relu.networks.nodal import layout_of, mesh_of, whole_of
 from fe_relu.networks.p1 import P1Network
-
-Form = Literal["relu", "active"]
-FORMS = ("relu", "active")
-
-#: What the layers of form="relu" may take, because readers want them dense: 128 x 128 cells of any
-#: diagonal fit in float64.
-DENSE_BYTES = 1 << 29
 
 
 def to_onnx(
@@ -79,87 +70,21 @@ def to_onnx(
     with layout.together():
         if whole is not None:
             graph = _relu_graph(whole) if form == "relu" else _active_graph(whole)
-            known = own_bounds(whole) if bounds is None else bounds
+            known = _own_bounds(whole) if bounds is None else bounds
             facts = {**_facts(whole, form), **_bounds_fact(known, form), **(metadata or {})}
             dims = (whole.dim_in, whole.dim_out)
             write_model(graph, Path(target), dims, facts, facts["producer"])
 
 
-def check_form(network: Any, form: str, *, remedy: str = 'form="active"') -> None:
-    """Raises if a network has no such form, or its layers would be too large; sees no layers."""
-    if form not in FORMS:
-        raise ValueError(f'form must be "relu" or "active", not {form!r}')
-    require_small(network, form, remedy)
-
-
-def dense_layers(network: Any, *, remedy: str = 'form="active"') -> ReLUNetwork:
-    """The explicit layers, if they are not too large as dense arrays.
-
-    Raises:
-        ValueError: They are.
-    """
-    layers = layers_of(network)
-    entries = sum(layer.dim_out * (layer.dim_in + 1) for layer in layers.layers)
-    _refuse_large(entries * layers.dtype.itemsize, remedy)
-    return layers
-
-
 @singledispatch
-def layers_of(network: Any) -> ReLUNetwork:
-    """The explicit layers of a network of this process alone."""
-    raise wrong_kind(network, "a network of layers", "to_p1", "compress")
-
-
-@layers_of.register
-def _(network: ReLUNetwork) -> ReLUNetwork:
-    return network
-
-
-@layers_of.register(NodalNetwork)
-@layers_of.register(Surrogate)
-def _(network: Any) -> ReLUNetwork:
-    return network.explicit()
-
-
-@singledispatch
-def require_small(network: Any, form: str, remedy: str) -> None:
-    """Raises if a network has no layers, or too large ones for a form, as far as is seen at once."""
-    raise wrong_kind(network, "a network of layers", "to_p1", "compress")
-
-
-@require_small.register(ReLUNetwork)
-@require_small.register(NodalNetwork)
-@require_small.register(Surrogate)
-def _(network: Any, form: str, remedy: str) -> None:
-    """They are made, and then looked at."""
-
-
-@require_small.register
-def _(network: P1Network, form: str, remedy: str) -> None:
-    """Every diagonal has at least so many lines, so nothing is gathered only to be refused."""
-    if form == "relu":
-        width, grid = 2 * sum(network.mesh.shape), network.mesh
-        _refuse_large(width * grid.num_vertices * network.dtype.itemsize, remedy)
-
-
-@singledispatch
-def own_bounds(network: Any) -> NetworkBounds | None:
+def _own_bounds(network: Any) -> NetworkBounds | None:
     """Exact bounds over the network's own mesh, if they are known."""
     return None
 
 
-@own_bounds.register
+@_own_bounds.register
 def _(network: P1Network) -> NetworkBounds:
     return bounds_of(network)
-
-
-def _refuse_large(size: int, remedy: str) -> None:
-    if size > DENSE_BYTES:
-        raise ValueError(
-            f'form="relu" has dense layers, here of {size / 2**20:,.0f} MiB, and at most '
-            f"{DENSE_BYTES >> 20} MiB are written; {remedy} has no such limit, and a surrogate or "
-            "a coarser mesh has fewer neurons"
-        )
 
 
 def _facts(network: Any, form: str) -> dict[str, str]:

@@ -80,7 +80,7 @@ class Value:
 
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """A growing graph; the operations of `fe_relu.active.Arrays` are nodes of it.
+    """A growing graph; the operations of `fe_relu.meshes.grid.active.Arrays` are nodes of it.
 
     Args:
         dtype: Of its numbers, float32 or float64.

@@ -13,8 +13,7 @@ import numpy.typing as npt
 from scipy import sparse as scipy_sparse
 
 from fe_relu.basics.refusals import needed
-from fe_relu.formats.onnx import Form, check_form, dense_layers, layers_of
-from fe_relu.formats.pieces import pieces
+from fe_relu.formats.forms import Form, check_form, dense_layers, layers_of, pieces
 from fe_relu.layers.chain import Chain
 from fe_relu.layers.network import Affine, ReLUNetwork
 from fe_relu.meshes.grid.active import Piece
@@ -45,7 +44,7 @@ def to_torch(
         trainable: Which parameters ask for gradients: none, those of the output layer ("output",
             the nodal values), or "all" of "relu", lines and hats too.
         sparse: Store and train non-zero weights only, for "relu":
-            `fe_relu.torch_modules.SparseLinear` instead of `Linear`.
+            `fe_relu.formats.torch_modules.SparseLinear` instead of `Linear`.
 
     Raises:
         ImportError: torch is not installed.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The torch modules of this package; only `fe_relu.torch_` imports them, and only when asked."""
+"""The torch modules of this package; only `fe_relu.formats.torch` imports them, when asked."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class SparseLinear(nn.Module):
 
 
 class TorchArrays:
-    """The operations of `fe_relu.active.Arrays` on tensors."""
+    """The operations of `fe_relu.meshes.grid.active.Arrays` on tensors."""
 
     def __init__(self, dtype: torch.dtype) -> None:
         self.dtype = dtype
@@ -99,7 +99,7 @@ class ActiveNeurons(nn.Module):
         self.register_load_state_dict_post_hook(_renew_table)
 
     def padded(self) -> torch.Tensor:
-        """The nodal values with a ring of zeros, see `fe_relu.meshes.grid.locate`, shape (k, entries)."""
+        """The nodal values with a ring of zeros, as `Piece.table` has them, shape (k, entries)."""
         (nx, ny), values = self.mesh.shape, torch.atleast_2d(self.values)
         corners = (nx + 1) * (ny + 1)
         parts = [values[:, :corners].unflatten(1, (ny + 1, nx + 1))]

@@ -1,24 +1,17 @@
 # SPDX-License-Identifier: MIT
-"""Numbers at the vertices of a mesh, in files: each rank writes and reads those of its part."""
+"""Parts of networks as files claim them, checked: meshes, numbers at vertices, layers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
+from scipy import sparse
 
-from fe_relu.formats.stored import Array, Stored, Tensor
+from fe_relu.formats.stored import Stored, Tensor
 from fe_relu.hierarchy.nested import Nesting, numbers_in_finer
-from fe_relu.meshes.kinds import KINDS, name_of
-from fe_relu.meshes.mesh import Mesh
-from fe_relu.parallel.layouts import Layout
-
-
-def mesh_facts(mesh: Mesh) -> dict[str, Any]:
-    """What a file says of a mesh, under the name of its kind."""
-    return {name_of(mesh): mesh.facts}
+from fe_relu.layers.network import Affine
+from fe_relu.meshes.kinds import KINDS
+from fe_relu.meshes.mesh import Mesh, Part
 
 
 def stored_mesh(stored: Stored) -> Mesh:
@@ -31,18 +24,6 @@ def stored_mesh(stored: Stored) -> Mesh:
     if len(found) != 1:
         raise ValueError(f"the mesh is none of the kinds {', '.join(KINDS)}")
     return KINDS[found[0]].of_facts(stored.fact(found[0], dict))
-
-
-def vertex_array(values: npt.NDArray, part: Any, count: int, layout: Layout) -> Array:
-    """Values (…, n) of a part as the array of the whole mesh, with count vertices."""
-    parts = _own_parts(values, part, count) if layout.speaks else []
-    return Array(values.dtype, (*values.shape[:-1], count), parts)
-
-
-def _own_parts(values: npt.NDArray, part: Any, count: int) -> Iterator[tuple[int, npt.NDArray]]:
-    for k, row in enumerate(np.atleast_2d(values)):
-        for run in part.runs(own=True):
-            yield k * count + run.first, row[run.place : run.place + run.length]
 
 
 def vertex_tensor(stored: Stored, name: str, mesh: Mesh, degree: int = 1) -> Tensor:
@@ -62,7 +43,7 @@ def vertex_tensor(stored: Stored, name: str, mesh: Mesh, degree: int = 1) -> Ten
     return tensor
 
 
-def part_values(stored: Stored, tensor: Tensor, part: Any) -> npt.NDArray:
+def part_values(stored: Stored, tensor: Tensor, part: Part) -> npt.NDArray:
     """The values (…, n) of a part."""
     dtype, count = tensor.dtype.newbyteorder("="), tensor.shape[-1]
     values = np.empty((*tensor.shape[:-1], part.num_vertices), dtype)
@@ -88,3 +69,40 @@ def coarse_values(stored: Stored, tensor: Tensor, nesting: Nesting) -> npt.NDArr
             stored.read(tensor, first + int(row[0]), between)
             found.append(between[row - row[0]])
     return np.concatenate(found).reshape(-1, coarse.num_vertices)
+
+
+def stored_layer(stored: Stored, k: int, dim_in: int, dim_out: int) -> Affine:
+    """Layer k of the file.
+
+    Raises:
+        ValueError: Its arrays are no affine map of these dimensions.
+    """
+    names = [f"layers.{k}.{name}" for name in ("weight.data", "weight.indices", "weight.indptr")]
+    for name in (*names, f"layers.{k}.bias"):
+        if name not in stored.tensors:
+            raise ValueError(f"the array {name!r} is missing")
+    data = stored.whole(names[0], "f")
+    indices, indptr = (stored.whole(name, "i") for name in names[1:])
+    bias = stored.whole(f"layers.{k}.bias", "f")
+    if data.dtype != bias.dtype:
+        raise ValueError(f"weight and bias of layer {k} are {data.dtype} and {bias.dtype}")
+    if bias.shape != (dim_out,):
+        raise ValueError(f"layer {k} has {bias.size} biases for {dim_out} outputs")
+    _require_rows(k, indices, indptr, (dim_out, dim_in), data.size)
+    return Affine(sparse.csr_array((data, indices, indptr), shape=(dim_out, dim_in)), bias)
+
+
+def _require_rows(
+    k: int, indices: npt.NDArray, indptr: npt.NDArray, shape: tuple[int, int], nnz: int
+) -> None:
+    """Raises unless these are the compressed rows of a matrix, each with increasing columns."""
+    dim_out, dim_in = shape
+    if indptr.size != dim_out + 1 or indptr[0] != 0 or indptr[-1] != nnz:
+        raise ValueError(f"indptr of layer {k} does not divide {nnz} weights into {dim_out} rows")
+    if (indptr[1:] < indptr[:-1]).any():
+        raise ValueError(f"indptr of layer {k} decreases")
+    if indices.size != nnz or (indices < 0).any() or (indices >= dim_in).any():
+        raise ValueError(f"indices of layer {k} are not {nnz} columns from 0 to {dim_in - 1}")
+    falls = np.flatnonzero(indices[1:] <= indices[:-1]) + 1
+    if not np.isin(falls, indptr).all():
+        raise ValueError(f"indices of layer {k} do not increase within each row")

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: MIT
+"""Which forms a network can leave in: explicit layers ("relu"), or lookups ("active").
+
+Layers are dense, so that their size is limited. An active form is a sum of pieces, each of which
+looks up the few numbers that count at a point.
+"""
+
+from __future__ import annotations
+
+from functools import singledispatch
+from typing import Any, Literal
+
+from fe_relu.basics.refusals import wrong_kind
+from fe_relu.hierarchy.surrogate import Surrogate
+from fe_relu.layers.network import ReLUNetwork
+from fe_relu.meshes.grid.active import P2Piece, Piece
+from fe_relu.networks.nodal import NodalNetwork
+from fe_relu.networks.p1 import P1Network
+from fe_relu.networks.p2 import P2Network
+
+Form = Literal["relu", "active"]
+FORMS = ("relu", "active")
+
+#: What the layers of form="relu" may take, because readers want them dense: 128 x 128 cells of any
+#: diagonal fit in float64.
+DENSE_BYTES = 1 << 29
+
+
+def check_form(network: Any, form: str, *, remedy: str = 'form="active"') -> None:
+    """Raises if a network has no such form, as far as that is seen before anything is gathered.
+
+    Raises:
+        ValueError: The form is another, or its layers are too large.
+        TypeError: This is no network of layers.
+    """
+    if form not in FORMS:
+        raise ValueError(f'form must be "relu" or "active", not {form!r}')
+    least = fewest_weights(network)
+    if form == "relu":
+        _refuse_large(least * network.dtype.itemsize, remedy)
+
+
+@singledispatch
+def fewest_weights(network: Any) -> int:
+    """The dense layers of a network have at least so many; told without making them."""
+    raise wrong_kind(network, "a network of layers", "to_p1", "compress")
+
+
+@fewest_weights.register(ReLUNetwork)
+@fewest_weights.register(NodalNetwork)
+@fewest_weights.register(Surrogate)
+def _(network: Any) -> int:
+    return 0
+
+
+@fewest_weights.register
+def _(network: P1Network) -> int:
+    """Hats times lines; every diagonal has at least two lines for each row and column of cells."""
+    return 2 * sum(network.mesh.shape) * network.mesh.num_vertices
+
+
+@singledispatch
+def layers_of(network: Any) -> ReLUNetwork:
+    """The explicit layers of a network of this process alone."""
+    return network.explicit()
+
+
+@layers_of.register
+def _(network: ReLUNetwork) -> ReLUNetwork:
+    return network
+
+
+def dense_layers(network: Any, *, remedy: str = 'form="active"') -> ReLUNetwork:
+    """The explicit layers, if they are not too large as dense arrays.
+
+    Raises:
+        ValueError: They are.
+    """
+    layers = layers_of(network)
+    entries = sum(layer.dim_out * (layer.dim_in + 1) for layer in layers.layers)
+    _refuse_large(entries * layers.dtype.itemsize, remedy)
+    return layers
+
+
+def _refuse_large(size: int, remedy: str) -> None:
+    if size > DENSE_BYTES:
+        raise ValueError(
+            f'form="relu" has dense layers, here of {size / 2**20:,.0f} MiB, and at most '
+            f"{DENSE_BYTES >> 20} MiB are written; {remedy} has no such limit, and a surrogate or "
+            "a coarser mesh has fewer neurons"
+        )
+
+
+@singledispatch
+def pieces(network: Any) -> tuple[Piece, ...]:
+    """The pieces whose sum a network is, on all of ℝ². Of this process alone.
+
+    Raises:
+        ValueError: The network does not know itself as such a sum.
+    """
+    raise ValueError(
+        f'a {type(network).__name__} has no form="active", which needs the mesh that its neurons '
+        'belong to; form="relu" writes its layers as they are'
+    )
+
+
+@pieces.register
+def _(network: P1Network) -> tuple[Piece, ...]:
+    return (Piece(network.mesh, network.values),)
+
+
+@pieces.register
+def _(network: P2Network) -> tuple[Piece, ...]:
+    return (P2Piece(network.mesh, network.values, network.levels),)
+
+
+@pieces.register
+def _(network: Surrogate) -> tuple[Piece, ...]:
+    """A P1 function on the mesh of each level that has a kept vertex, as its hats go on outside."""
+    scalar = network.coefficients.ndim == 1
+    return tuple(
+        Piece(window.grid, values[0] if scalar else values)
+        for window, values in network.functions()
+    )
