@@ -36,6 +36,14 @@ def square_network(levels: int) -> DeepNetwork:
     Raises:
         ValueError: `levels` is not between 0 and `MAX_LEVELS`.
         TypeError: `levels` is not an integer.
+
+    Examples:
+        >>> import fe_relu
+        >>> network = fe_relu.deep.square_network(3)  # 8 cells
+        >>> network([[0.25, 0.5625]]) - [0.25**2, 0.5625**2]  # the end and the middle of one
+        array([0.        , 0.00390625])
+        >>> network.error_bound, network.widths
+        (0.00390625, (1, 3, 3, 3, 1))
     """
     return DeepNetwork(squares(1, levels).layers, 4.0 ** -(levels + 1))
 
@@ -59,6 +67,14 @@ def product_network(levels: int, *, diagonal: str = "left") -> DeepNetwork:
     Raises:
         ValueError: `levels` is out of range, or the diagonal another.
         TypeError: `levels` is not an integer.
+
+    Examples:
+        >>> import fe_relu
+        >>> network = fe_relu.deep.product_network(2)
+        >>> network([[0.5, 0.625], [-0.75, 0.125]]) - [0.5 * -0.75, 0.625 * 0.125]
+        array([ 0.      , -0.015625])
+        >>> network.error_bound
+        0.015625
     """
     levels = checked_levels(levels, 0, MAX_LEVELS)
     if diagonal not in DIAGONALS:

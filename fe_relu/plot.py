@@ -57,6 +57,15 @@ def coefficients(h: HierarchicalNetwork, axes: Axes | None = None) -> Axes:
 
     A threshold is a horizontal line here: it keeps what is above. A coefficient of a vector
     function is as large as the largest of its components; those that are zero are left out.
+
+    Examples:
+        >>> import numpy as np, fe_relu
+        >>> from fe_relu.hierarchy import hierarchical_from_network
+        >>> grid = fe_relu.Grid((0, 0), np.eye(2) / 8, (8, 8), "right")
+        >>> h = hierarchical_from_network(fe_relu.P1Network(grid, np.exp(grid.vertices()[0])))
+        >>> axes = fe_relu.plot.coefficients(h)
+        >>> [line.get_label() for line in axes.lines]
+        ['level 0', 'level 1', 'level 2', 'level 3']
     """
     axes = _axes_or_new(axes)
     largest = 0.0
@@ -79,7 +88,16 @@ def coefficients(h: HierarchicalNetwork, axes: Axes | None = None) -> Axes:
 
 
 def kept(surrogate: Surrogate, axes: Axes | None = None) -> Axes:
-    """Where the second-layer neurons of a surrogate are: the vertices kept, coloured by level."""
+    """Where the second-layer neurons of a surrogate are: the vertices kept, coloured by level.
+
+    Examples:
+        >>> import numpy as np, fe_relu
+        >>> from fe_relu.hierarchy import hierarchical_from_network
+        >>> grid = fe_relu.Grid((0, 0), np.eye(2) / 8, (8, 8), "right")
+        >>> h = hierarchical_from_network(fe_relu.P1Network(grid, np.exp(grid.vertices()[0])))
+        >>> fe_relu.plot.kept(h.truncate(levels=1)).get_title()
+        '7 of 81 coefficients kept'
+    """
     axes = _axes_or_new(axes)
     grid, vertices = surrogate.mesh, surrogate.whole().vertices
     level, _ = levels_and_stars(grid, surrogate.levels, vertices)
@@ -111,6 +129,13 @@ def error_against_neurons(
         curves: By name, pairs (neurons, error); those with error 0 are left out.
         axes: Where to draw.
         label: What the errors are.
+
+    Examples:
+        >>> import fe_relu
+        >>> curves = {"uniform mesh": [(25, 1e-1), (81, 3e-2)], "surrogate": [(12, 4e-2)]}
+        >>> axes = fe_relu.plot.error_against_neurons(curves)
+        >>> axes.get_xlabel(), axes.get_ylabel()
+        ('neurons', 'sup error')
     """
     axes = _axes_or_new(axes)
     for number, (name, pairs) in enumerate(curves.items()):
@@ -143,6 +168,12 @@ def kink_lines(
 
     Raises:
         ValueError: The network has another number of inputs, no hidden layer, or the box is empty.
+
+    Examples:
+        >>> import numpy as np, fe_relu
+        >>> grid = fe_relu.Grid((0, 0), np.eye(2), (4, 3), "right")
+        >>> fe_relu.plot.kink_lines(fe_relu.P1Network(grid, np.ones(20))).get_title()
+        'kinks of 17 first-layer neurons'
     """
     layers = _layers(network)
     if layers.dim_in != 2 or layers.hidden_layers == 0:
@@ -189,6 +220,13 @@ def function(
 
     Raises:
         ValueError: The network has another number of inputs, no such output, or the box is empty.
+
+    Examples:
+        >>> import numpy as np, fe_relu
+        >>> grid = fe_relu.Grid((0, 0), np.eye(2), (4, 3), "right")
+        >>> axes = fe_relu.plot.function(fe_relu.P1Network(grid, np.arange(20.0)), resolution=40)
+        >>> axes.images[0].get_array().shape
+        (30, 40)
     """
     network = _evaluated(network)
     if network.dim_in not in (1, 2):

@@ -10,9 +10,8 @@ import pytest
 from dolfinx import fem, mesh
 from scipy import sparse
 
-import fe_relu
 from cases import evaluated, points_in_cells
-from fe_relu import Affine, ReLUNetwork, concatenate, network_from_function
+from fe_relu import ReLUNetwork, concatenate, network_from_function
 from fe_relu.deep import (
     MAX_LEVELS,
     DeepNetwork,
@@ -54,26 +53,23 @@ def midpoints(levels, rng):
 
 
 @pytest.mark.parametrize("levels", range(MAX_LEVELS + 1))
-def test_square_is_off_by_4_to_the_minus_levels_plus_1_in_the_middle_of_every_cell(levels, rng):
+def test_square_is_off_by_4_to_the_minus_levels_plus_1_at_most_and_in_the_middle_of_cells(
+    levels, rng
+):
     network = square_network(levels)
     x = midpoints(levels, rng)
     errors = {Fraction(v) - Fraction(t) ** 2 for v, t in zip(network([x]), x, strict=True)}
     assert errors == {Fraction(1, 4 ** (levels + 1))} == {Fraction(network.error_bound)}
-
-
-@pytest.mark.parametrize("levels", range(21))
-def test_square_is_nowhere_below_and_nowhere_further_above(levels, rng):
-    x = np.concatenate([rng.random(20000), midpoints(levels, rng), [0, 1]])
-    error = square_network(levels)([x]) - x**2
-    assert error.max() == pytest.approx(4.0 ** -(levels + 1), abs=2 * EPS)
+    x = np.append(rng.random(20000), [0, 1])
+    error = network([x]) - x**2
+    assert error.max() <= network.error_bound + max(2, levels) * EPS
     assert error.min() >= -levels * EPS
 
 
-@pytest.mark.parametrize("levels", [0, 1, 2, 5, 12, 20, 26])
-def test_square_is_the_interpolant(levels, rng):
-    network = square_network(levels)
-    for x in [Fraction(int(n), 3**20) for n in rng.integers(0, 3**20, 10)]:
-        assert exactly(network, x) == interpolant_of_square(levels, x)
+def test_square_is_the_interpolant(rng):
+    for levels in [0, 1, 2, 5, 12, 20, 26]:
+        for x in [Fraction(int(n), 3**20) for n in rng.integers(0, 3**20, 10)]:
+            assert exactly(square_network(levels), x) == interpolant_of_square(levels, x)
 
 
 def test_square_outside():
@@ -111,8 +107,8 @@ def test_product_is_the_interpolant_of_dolfinx(comm, rng, levels, diagonal):
 
 
 @pytest.mark.parametrize(("diagonal", "sign"), [("left", 1), ("right", -1)])
-def test_product_is_off_to_one_side(diagonal, sign, rng):
-    for levels in [0, 1, 3, 8, 15]:
+def test_product_is_off_to_one_side_and_right_at_the_vertices(diagonal, sign, rng):
+    for levels in [0, 1, 3, 8, 15, 20]:
         network = product_network(levels, diagonal=diagonal)
         assert network.error_bound == 4.0 ** -(levels + 1)
         i, j = rng.integers(-(2**levels), 2**levels, (2, 500))
@@ -122,24 +118,11 @@ def test_product_is_off_to_one_side(diagonal, sign, rng):
         assert (error[5000:] == network.error_bound).all()
         assert error.min() >= -20 * EPS
         assert error.max() <= network.error_bound + 20 * EPS
-
-
-@pytest.mark.parametrize("diagonal", ["left", "right"])
-def test_product_in_rationals(diagonal, rng):
-    sign = {"left": 1, "right": -1}[diagonal]
-    for levels in [0, 4, 20]:
-        network = product_network(levels, diagonal=diagonal)
-        for n, m in rng.integers(-(3**12), 3**12, (10, 2)):
+        for n, m in rng.integers(-(3**12), 3**12, (3, 2)):
             x, y = Fraction(int(n), 3**12), Fraction(int(m), 3**12)
-            error = sign * (x * y - exactly(network, x, y))
-            assert 0 <= error <= Fraction(1, 4 ** (levels + 1))
-
-
-@pytest.mark.parametrize("diagonal", ["left", "right"])
-def test_product_is_right_to_the_last_bit_at_the_vertices(diagonal, rng):
-    for levels in [0, 1, 2, 5, 13, 24]:
+            assert 0 <= sign * (x * y - exactly(network, x, y)) <= Fraction(network.error_bound)
         x = rng.integers(-(2**levels), 2**levels, (2, 3000), endpoint=True) / 2.0**levels
-        assert (product_network(levels, diagonal=diagonal)(x) == x[0] * x[1]).all()
+        assert (network(x) == x[0] * x[1]).all()  # to the last bit
 
 
 def interpolated_bubble(levels, t):
@@ -158,13 +141,8 @@ def test_bubbles_with_weights_beside_other_inputs(levels, rng):
         assert network.widths == (5, *[10] * levels, 4)
     alone = bubble_network(weights, levels)(x[:3])
     assert alone == pytest.approx(weights @ interpolated_bubble(levels, x[:3]), abs=1e-13)
-
-
-def test_squares_side_by_side(rng):
-    x = rng.random((4, 200))
-    for levels in [0, 1, 5]:
-        single = square_network(levels)
-        assert (squares(4, levels)(x) == [single(row[None]) for row in x]).all()
+    single = [square_network(levels)(row[None]) for row in x]
+    assert (squares(5, levels)(x) == single).all()
 
 
 def surpluses(values):
@@ -200,34 +178,8 @@ def test_surpluses_of_the_product(diagonal, sign):
         assert set(across.ravel()) == {sign * 4.0**-level if level <= kept else 0.0}
 
 
-def sawtooth(teeth):
-    """g composed with itself."""
-    g = ReLUNetwork((Affine([[1], [1], [1]], [0, -0.5, -1]), Affine([[2, -4, 2]], [0])))
-    return g if teeth == 1 else g @ sawtooth(teeth - 1)
-
-
-def test_surpluses_of_a_level_are_equal_for_sawteeth_but_not_for_the_cube(rng):
-    nodes = np.arange(2**6 + 1) / 2**6
-    spread = {
-        name: {level: np.ptp(surplus) for level, surplus in surpluses(values)}
-        for name, values in {
-            "sawteeth": sum(rng.integers(-9, 9) * sawtooth(k)([nodes]) for k in range(1, 7)),
-            "square": nodes**2,
-            "quadratic": 3 * nodes**2 - 5 * nodes + 2,
-            "cube": nodes**3,
-        }.items()
-    }
-    for name in ["sawteeth", "square", "quadratic"]:
-        assert set(spread[name].values()) == {0}
-    assert spread["cube"][3] == 9 / 256
-    for level, measured in spread["cube"].items():
-        h = 2.0**-level
-        assert measured == 3 * h**2 * (1 - 2 * h)
-
-
 def test_deep_networks_are_networks(rng):
     f, g = square_network(3), product_network(2)
-    assert fe_relu.deep.square_network is square_network
     assert isinstance(f, ReLUNetwork)
     assert isinstance(f, DeepNetwork)
     x = rng.uniform(-1, 1, (2, 100))
@@ -274,7 +226,7 @@ def test_what_else_is_refused():
         with pytest.raises(ValueError, match='"left" or "right", not '):
             product_network(2, diagonal=bad)
     for bad in [0, -3]:
-        with pytest.raises(ValueError, match="at least one input"):
+        with pytest.raises(ValueError, match="inputs must be at least 1, not"):
             squares(bad, 2)
     for linear in [np.ones((1, 2)), np.ones((2, 3))]:
         with pytest.raises(ValueError, match=r"3 bubbles and 1 outputs do not fit .*"):

@@ -9,7 +9,8 @@ from dolfinx import io, mesh
 
 from cases import BOXES, DIAGONALS, MAPS, SHAPES, mapped, on_first_rank, rectangle
 from fe_relu import NotStructuredError, grid_from_mesh
-from fe_relu.meshes.grid.recognise import locate_mesh
+from fe_relu.fenicsx import compat
+from fe_relu.fenicsx.meshes import located_mesh
 
 
 def expected_name(diagonal, shape):
@@ -34,7 +35,7 @@ def test_rectangles_are_recognised(comm, diagonal, shape, box):
 @pytest.mark.parametrize("diagonal", DIAGONALS)
 def test_vertex_numbers_are_those_of_create_rectangle(comm, diagonal):
     msh = rectangle(comm, diagonal, (3, 5))
-    assert (locate_mesh(msh).vertex_of_node == msh.geometry.input_global_indices).all()
+    assert (located_mesh(msh, 1e-8).vertex_of_node == msh.geometry.input_global_indices).all()
 
 
 @pytest.mark.parametrize("ghosts", ["none", "shared_facet"])
@@ -49,7 +50,7 @@ def test_grid_does_not_depend_on_the_partition(comm, diagonal, ghosts):
 @pytest.mark.parametrize("diagonal", DIAGONALS)
 def test_affine_images_are_recognised(comm, diagonal, image, dtype):
     msh = mapped(rectangle(comm, diagonal, (3, 5), "shifted", dtype=dtype), MAPS[image])
-    located = locate_mesh(msh)
+    located = located_mesh(msh, 1e-8)
     vertices = located.mesh.vertices()[:, located.vertex_of_node]
     assert np.abs(vertices - msh.geometry.x[:, :2].T).max(initial=0) < 1e2 * np.finfo(dtype).eps
     assert np.linalg.det(located.mesh.axes) > 0
@@ -73,8 +74,6 @@ def test_renumbered_meshes_are_recognised(comm, rng, diagonal):
 
 def shuffled(comm, rng, alone, keep=lambda cells, x: cells):
     """The mesh built anew from rank 0's copy of a mesh of one process."""
-    from fe_relu.fenicsx import compat
-
     x, cells = alone.geometry.x[:, :2], compat.geometry_dofmap(alone)
     order = rng.permutation(len(x))
     cells = rng.permuted(np.argsort(order)[rng.permutation(cells)], axis=1)
@@ -194,8 +193,6 @@ def test_a_slit_is_refused(comm):
         return doubled
 
     def build(comm):
-        from fe_relu.fenicsx import compat
-
         x, cells = alone.geometry.x[:, :2], compat.geometry_dofmap(alone)
         cells = cut(cells, x)
         x = np.concatenate([x, [[0.5, 0.5]]])

@@ -9,10 +9,10 @@ from dolfinx import fem
 
 from cases import MAPS, rectangle
 from fe_relu import Affine, Grid, P1Network, ReLUNetwork, network_from_function, plot
-from fe_relu.meshes.grid.grid import DIAGONALS
-from fe_relu.hierarchy.transform import hierarchical_from_network
 from fe_relu.hierarchy.nested import NESTING
+from fe_relu.hierarchy.transform import hierarchical_from_network
 from fe_relu.layers.kinks import clipped_lines
+from fe_relu.meshes.grid.grid import DIAGONALS
 
 mpl = pytest.importorskip("matplotlib", reason="matplotlib is not installed")
 mpl.use("Agg")
@@ -211,8 +211,8 @@ def test_all_ranks_draw_the_whole(comm, layout):
     ("draw", "words"),
     [
         (lambda: plot.function(p1(), component=1), "component must be from 0 to 0, not 1"),
-        (lambda: plot.function(p1(), box=((0, 1),)), "box must be 2 pairs"),
-        (lambda: plot.kink_lines(p1(), box=((0, 0), (0, 1))), "with from < to"),
+        (lambda: plot.function(p1(), box=((0, 1),)), "a box is 2 pairs"),
+        (lambda: plot.kink_lines(p1(), box=((0, 0), (0, 1))), "with lower < upper"),
         (
             lambda: plot.function(ReLUNetwork((Affine(np.eye(3), np.zeros(3)),))),
             "1 or 2 inputs can be drawn, not with 3",

@@ -39,6 +39,12 @@ class DeepNetwork(ReLUNetwork):
 
     Raises:
         ValueError: `error_bound` is negative, NaN or infinite, or the layers do not fit.
+
+    Examples:
+        >>> import fe_relu
+        >>> line = fe_relu.Affine([[1.0]], [-0.125])  # x − 1/8, for x² on [0, 1]
+        >>> fe_relu.deep.DeepNetwork((line,), 0.125).error_bound
+        0.125
     """
 
     error_bound: float
@@ -73,6 +79,14 @@ def bubble_network(
     Raises:
         ValueError: `levels` is out of range, or the shapes do not fit.
         TypeError: `levels` is not an integer.
+
+    Examples:
+        >>> import fe_relu
+        >>> tent = fe_relu.deep.bubble_network([[4]], 1)  # 4 t (1 − t) on two cells
+        >>> tent([[0.0, 0.25, 0.5, 1.0]])
+        array([0. , 0.5, 1. , 0. ])
+        >>> fe_relu.deep.bubble_network([[-1]], 3, linear=[[1]])([[0.75]])  # t − t (1 − t)
+        array([0.5625])
     """
     levels = checked_levels(levels, 0, MAX_LEVELS + 5)
     weights = sparse.csr_array(weights, dtype=np.float64)
@@ -113,6 +127,12 @@ def squares(inputs: int, levels: int) -> ReLUNetwork:
     Raises:
         ValueError: `inputs` is below 1, or `levels` is out of range.
         TypeError: One of them is not an integer.
+
+    Examples:
+        >>> import fe_relu
+        >>> fe_relu.deep.squares(2, 1)([[0.5, 0.25], [1.0, 0.75]])
+        array([[0.25 , 0.125],
+               [1.   , 0.625]])
     """
     levels = checked_levels(levels, 0, MAX_LEVELS)
     eye = sparse.eye_array(checked_integer("inputs", inputs, least=1))

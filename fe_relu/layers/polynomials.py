@@ -34,6 +34,12 @@ def monomial_network(power: int, levels: int) -> DeepNetwork:
     Raises:
         ValueError: `power` is below 1, or `levels` is not between 0 and `MAX_LEVELS`.
         TypeError: One of them is not an integer.
+
+    Examples:
+        >>> import fe_relu
+        >>> cube = fe_relu.deep.monomial_network(3, 10)
+        >>> bool(abs(cube([[0.3]])[0] - 0.3**3) <= cube.error_bound < 3e-7)
+        True
     """
     levels = checked_levels(levels, 0, MAX_LEVELS)
     power = checked_integer("power", power)
@@ -60,8 +66,8 @@ def polynomial_network(
     Scaled to [−1, 1], then Horner's scheme in x², Σ_k (c_2k + c_2k+1 x) x^2k, with x² on
     2^(levels + 1) cells and products four levels finer; the same in y, with rows of the table of
     coefficients for coefficients, or the other way round, whichever makes fewer neurons. Errors
-    add up as stated in `fe_relu.layers.products`, to `error_bound`: a number that depends on the scaled
-    polynomial only, times 4^-(levels + 1). The bound is far above the error where large
+    add up as stated in `fe_relu.layers.products`, to `error_bound`: a number that depends on the
+    scaled polynomial only, times 4^-(levels + 1). The bound is far above the error where large
     coefficients cancel.
 
     Width at most 7 in one variable, 10 in two. levels + 1 hidden layers for the squares x² and y²
@@ -79,6 +85,15 @@ def polynomial_network(
         ValueError: A shape does not fit, a number is NaN or infinite, a ≥ b, or `levels` is out of
             range.
         TypeError: Something is not real, or `levels` is not an integer.
+
+    Examples:
+        >>> import fe_relu
+        >>> f = fe_relu.deep.polynomial_network([1, 0, -2], 4, domain=(0, 4))  # 1 − 2 x²
+        >>> f([[0.0, 2.0]]), f.error_bound
+        (array([ 1., -7.]), 0.0078125)
+        >>> xy = fe_relu.deep.polynomial_network([[0, 0], [0, 1]], 9, domain=((-1, 1), (0, 2)))
+        >>> bool(abs(xy([[0.5], [1.5]])[0] - 0.75) <= xy.error_bound < 2e-6)
+        True
     """
     levels = checked_levels(levels, 0, MAX_LEVELS)
     given = _real_array("coefficients", coefficients)
