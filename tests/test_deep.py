@@ -145,21 +145,6 @@ def test_bubbles_with_weights_beside_other_inputs(levels, rng):
     assert (squares(5, levels)(x) == single).all()
 
 
-def surpluses(values):
-    """Of nodal values on 2^L cells of an interval: one array for each level."""
-    levels = (len(values) - 1).bit_length() - 1
-    for level in range(1, levels + 1):
-        step = 2 ** (levels - level)
-        coarse = values[:: 2 * step]
-        yield level, values[step :: 2 * step] - (coarse[:-1] + coarse[1:]) / 2
-
-
-def test_surpluses_of_the_square():
-    nodes = np.arange(2**8 + 1) / 2**8
-    for level, surplus in surpluses(square_network(5)([nodes])):
-        assert set(surplus) == {-(4.0**-level) if level <= 5 else 0.0}
-
-
 @pytest.mark.parametrize(("diagonal", "sign"), [("left", 1), ("right", -1)])
 def test_surpluses_of_the_product(diagonal, sign):
     finest, kept = 6, 4
