@@ -43,14 +43,19 @@ def checked_levels(levels: object, least: int, most: int) -> int:
     return levels
 
 
+#: Vertices may lie this fraction of a lattice step off the lattice, by default: meshes come out of
+#: text and float32 files, and out of coordinates counted from far away, nearer than that.
+TOLERANCE, MOST_TOLERANCE = 1e-4, 0.1
+
+
 def checked_tolerance(rtol: float) -> float:
     """A tolerance in steps of a lattice.
 
     Raises:
-        ValueError: It is not in [0, 0.1].
+        ValueError: It is not in [0, `MOST_TOLERANCE`].
     """
-    if not 0 <= rtol <= 0.1:
-        raise ValueError(f"rtol must be between 0 and 0.1, not {rtol}")
+    if not 0 <= rtol <= MOST_TOLERANCE:
+        raise ValueError(f"rtol must be between 0 and {MOST_TOLERANCE}, not {rtol}")
     return float(rtol)
 
 

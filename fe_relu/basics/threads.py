@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """How many threads a process may use, and points shared out among them.
 
-A process uses as many as FE_RELU_NUM_THREADS says, else as OMP_NUM_THREADS says if that is a number,
+A process uses as many as FE_RELU_NUM_THREADS says, else as OMP_NUM_THREADS says if it is a number,
 else its share of the cores it may run on: all of them for a serial process, for MPI ranks on one
 node each the same number, so that together they never use more than there are.
 """

@@ -40,6 +40,8 @@ class Grid:
         axes: The lattice steps as columns, shape (2, 2); rotation and shear are welcome.
         shape: (nx, ny), the number of cells along each axis, at least 1.
         diagonal: One of `DIAGONALS`.
+        slack: How far vertices of the mesh that the grid was found in are off, in steps; two grids
+            are equal whatever it is.
 
     Raises:
         ValueError: An argument has another shape, is not finite, or the axes are parallel.
@@ -58,6 +60,7 @@ class Grid:
     axes: npt.NDArray[np.float64]
     shape: tuple[int, int]
     diagonal: str
+    slack: float = 0.0
 
     def __post_init__(self) -> None:
         origin, axes = _real(self.origin), _real(self.axes)
@@ -73,6 +76,8 @@ class Grid:
             raise ValueError(f"a grid needs at least 1 x 1 cells, not {self.shape}")
         if self.diagonal not in DIAGONALS:
             raise ValueError(f"diagonal must be one of {DIAGONALS}, not {self.diagonal!r}")
+        if not 0 <= self.slack <= 0.5:
+            raise ValueError(f"slack must be from 0 to 0.5 of a step, not {self.slack}")
         steps = np.linalg.norm(axes, axis=0)
         if not steps.all() or abs(np.linalg.det(axes / steps)) <= 1e-12:
             raise ValueError(f"the axes {axes.tolist()} are parallel or zero")
@@ -134,6 +139,7 @@ class Grid:
             "axes": self.axes.tolist(),
             "shape": list(self.shape),
             "diagonal": self.diagonal,
+            **({"slack": self.slack} if self.slack else {}),
         }
 
     @staticmethod
@@ -146,15 +152,16 @@ class Grid:
         try:
             origin, axes, shape = facts["origin"], facts["axes"], tuple(facts["shape"])
             numbers = [*origin, *(step for row in axes for step in row)]
-            diagonal = facts["diagonal"]
-        except (KeyError, TypeError):
+            diagonal, slack = facts["diagonal"], facts.get("slack", 0.0)
+        except (KeyError, TypeError, AttributeError):
             raise ValueError("the grid has no lists origin, axes and shape, and diagonal") from None
+        numbers.append(slack)
         if not all(type(number) in (int, float) for number in numbers) or type(diagonal) is not str:
             raise ValueError("origin or axes of the grid hold something else than numbers")
         if not all(type(count) is int and 0 < count < 1 << 63 for count in shape):
             raise ValueError("the shape of the grid holds something else than numbers of cells")
         with np.errstate(all="ignore"):
-            return Grid(origin, axes, shape, diagonal)
+            return Grid(origin, axes, shape, diagonal, float(slack))
 
     @cached_property
     def whole(self) -> Window:
@@ -222,7 +229,9 @@ class Grid:
         if factor == 1:
             return self
         nx, ny = self.shape
-        return Grid(self.origin, self.axes / factor, (nx * factor, ny * factor), self.diagonal)
+        finer = (nx * factor, ny * factor)
+        slack = min(0.5, factor * self.slack)
+        return Grid(self.origin, self.axes / factor, finer, self.diagonal, slack)
 
     def hidden_layers(self, dtype: np.dtype) -> tuple[Affine, Affine]:
         """The mesh lines, and one hat for each vertex; see `fe_relu.meshes.grid.hats`."""
@@ -250,8 +259,8 @@ class Grid:
         return float(ROUNDOFF_UNITS * eps * (1 + steps.max()))
 
     def contains(self, x: npt.NDArray) -> npt.NDArray[np.bool_]:
-        """Which columns of x lie in the closed domain, up to `resolution`; shape (n,)."""
-        slack = self.resolution(np.result_type(x.dtype, np.float32))
+        """Which columns of x lie in the closed domain, up to `resolution` or slack; shape (n,)."""
+        slack = max(self.slack, self.resolution(np.result_type(x.dtype, np.float32)))
         lattice = self.to_lattice(x)
         upper = np.array(self.shape)[:, None] + slack
         return np.all((lattice >= -slack) & (lattice <= upper), axis=0)

@@ -1,19 +1,19 @@
 # SPDX-License-Identifier: MIT
-"""The forward pass that visits active neurons only: compiled loops over plain arrays.
+"""Where a point is in a grid and its ring: which neurons are active there, and how much.
 
 At a point of the mesh, at most three hats are active and sum to one. A point is *located* as
 
     three table entries (first, middle, last) and 1 ≥ high ≥ low ≥ 0, where
     u = u_first + high·(u_middle − u_first) + low·(u_last − u_middle),
 
-without a branch, a block of points at a time, so that the compiler vectorises the arithmetic and
-the processor overlaps the loads. The *table* holds the nodal values of a window of the grid (the
-whole of it, unless it is spread over ranks) padded with a ring of zeros, on which the network
-continues outside the mesh:
+without a branch, so that the compiler makes vectors of points and the processor overlaps their
+look-ups. The *table* holds the nodal values of a window of the grid (the whole of it, unless it is
+spread over ranks) padded with a ring of zeros, on which the network continues outside the mesh:
 
     (nx + 3)·(ny + 3) vertices, row by row, then (nx + 2)·(ny + 2) cell centres for `crossed`,
 
-where the window has nx by ny cells.
+where the window has nx by ny cells. Points that another window answers are *strangers*; they are
+listed in the same pass, and what is said of them means nothing.
 """
 
 from __future__ import annotations
@@ -22,13 +22,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from fe_relu.basics.compiled import compiled
+from fe_relu.basics.compiled import compiled, inlined
 
 if TYPE_CHECKING:
     from fe_relu.meshes.grid.window import Window
-
-#: Points located at a time; their indices and weights stay in the first-level cache.
-BLOCK = 1024
 
 #: Numbers of table entries: half the memory of 64 bits, and a table of 2³² entries is 32 GiB.
 INDEX = np.uint32
@@ -67,6 +64,51 @@ class Place(NamedTuple):
         return Place(*window.start, *window.shape)
 
 
+class Setting(NamedTuple):
+    """What the loops know of a table beside its entries.
+
+    Args:
+        frame: As `lattice_frame` returns, of the dtype to compute in.
+        limits: Of the same dtype, along each axis: the least and the largest lattice coordinate,
+            counted from the ring, that the table has an answer for; its last column of cells.
+        bounds: As `held_bounds` returns.
+        place: Where the table lies.
+        cut: One of `CUTS`.
+    """
+
+    frame: Any
+    limits: Any
+    bounds: tuple[float, float, float, float]
+    place: Place
+    cut: Cut
+
+
+class Spot(NamedTuple):
+    """A located point: the vertices of its triangle as table entries, and its two weights.
+
+    Args:
+        corner: The entry of corner 00 of its cell.
+        first: See the module's text, as for middle, last, high and low.
+        middle: See first.
+        last: See first.
+        high: See first.
+        low: See first.
+        straight: Whether high is along the first axis and low along the second, not the reverse.
+        flipped: Whether the slope per high or along the first axis changes sign; see `slopes`.
+        astray: Whether the table has no answer.
+    """
+
+    corner: Any
+    first: Any
+    middle: Any
+    last: Any
+    high: Any
+    low: Any
+    straight: Any
+    flipped: Any
+    astray: Any
+
+
 @compiled
 def unpacked(frame: Any) -> Any:
     """The frame's numbers and 1 as scalars, which no store of a loop can change."""
@@ -90,16 +132,10 @@ def kept(s: Any, first: Any, last: Any, real: Any) -> Any:
     return min(s, real(last))
 
 
-@compiled
-def within(x: Any, y: Any, numbers: Any, place: Any) -> Any:
-    """1 on a table, its ring included, else 0: what slopes are multiplied by."""
-    s, t = lattice_point(x, y, numbers)
-    return np.int64(
-        (s >= place.i0)
-        & (s <= place.i0 + place.nx + 2)
-        & (t >= place.j0)
-        & (t <= place.j0 + place.ny + 2)
-    )
+@inlined
+def clamped(s: Any, first: Any, last: Any) -> Any:
+    """As `kept`, with ends of the dtype of s."""
+    return min(s if s > first else first, last)
 
 
 @compiled
@@ -107,180 +143,124 @@ def not_finite(x: Any, y: Any) -> Any:
     return np.int64(x - x != 0) + np.int64(y - y != 0)
 
 
-@compiled
-def _locate_halved(
-    x: Any, y: Any, frame: Any, place: Any, cut: Any,
-    first: Any, middle: Any, last: Any, high: Any, low: Any,
-) -> Any:  # fmt: skip
+class Counting(NamedTuple):
+    """How entries are counted: that of corner (i, j) is width·j + i + shift, of dtype `INDEX`.
+
+    Of 32 bits, since a vector has twice as many of them as of 64. What is below zero, and sums that
+    pass 2³² on their way, come right modulo 2³².
+
+    Args:
+        width: Entries in a row of vertices.
+        shift: The entry of lattice point (0, 0), were it in the table.
+        centres: The entry of the centre of cell (i, j) is j less than its corner's plus this.
+        parity: See `Cut`, alternating likewise.
+        alternating: See parity.
+    """
+
+    width: Any
+    shift: Any
+    centres: Any
+    parity: Any
+    alternating: Any
+
+
+class Known(NamedTuple):
+    """A `Setting` as scalars: numbers are from `unpacked`."""
+
+    numbers: Any
+    limits: Any
+    counting: Any
+
+
+@inlined
+def known_of(setting: Any) -> Any:
+    """The scalars of a `Setting`, which no store of a loop can change."""
+    place, cut, ends = setting.place, setting.cut, setting.limits
+    width = place.nx + 3
+    counting = Counting(
+        INDEX(width),
+        INDEX(-(place.j0 * width + place.i0)),
+        INDEX(width * (place.ny + 3) + place.j0),
+        INDEX(cut.parity),
+        INDEX(cut.alternating),
+    )
+    limits = ends[0], ends[1], ends[2], ends[3], ends[4], ends[5]
+    return Known(unpacked(setting.frame), limits, counting)
+
+
+@inlined
+def located(x: Any, y: Any, known: Any, crossed: Any) -> Any:
+    """The `Spot` of a point."""
+    numbers, limits, counting = known
+    first_s, last_s, top_i, first_t, last_t, top_j = limits
+    one = numbers[6]
+    s, t = lattice_point(x, y, numbers)
+    in_s, in_t = clamped(s, first_s, last_s), clamped(t, first_t, last_t)
+    astray = (s != in_s) | (t != in_t)
+    p, q = min(np.floor(in_s), top_i), min(np.floor(in_t), top_j)
+    # Every sum back to 32 bits: Numba widens them.
+    i, j = INDEX(np.int32(p)), INDEX(np.int32(q))
+    corner = INDEX(INDEX(INDEX(j * counting.width) + i) + counting.shift)
+    if crossed:
+        return _crossed(in_s - p, in_t - q, one, j, corner, counting, astray)
+    return _halved(in_s - p, in_t - q, one, INDEX(i + j), corner, counting, astray)
+
+
+@inlined
+def _halved(a: Any, b: Any, one: Any, number: Any, corner: Any, counting: Any, astray: Any) -> Any:
     """Cells with one diagonal: ╲ is ╱ seen in a mirror that swaps the columns of the cell.
 
     Seen so, the triangle is 00, 10, 11 (below the diagonal) or 00, 01, 11.
     """
-    real = frame.dtype.type
-    numbers = unpacked(frame)
-    i0, j0 = place.i0, place.j0
-    i1, j1 = i0 + place.nx + 2, j0 + place.ny + 2
-    width = place.nx + 3
-    bad = 0
-    for k in range(x.size):
-        bad += not_finite(x[k], y[k])
-        s, t = lattice_point(x[k], y[k], numbers)
-        s, t = kept(s, i0, i1, real), kept(t, j0, j1, real)
-        i, j = min(np.int64(s), i1 - 1), min(np.int64(t), j1 - 1)
-        a, b = s - real(i), t - real(j)
-        mirrored = cut.parity ^ ((i + j) & cut.alternating)
-        a = real(1) - a if mirrored else a
-        corner = (j - j0) * width + i - i0
-        left = corner + mirrored
-        right = corner + 1 - mirrored
-        first[k] = left
-        middle[k] = right if a > b else left + width
-        last[k] = right + width
-        high[k] = max(a, b)
-        low[k] = min(a, b)
-    return bad
+    width = counting.width
+    mirrored = INDEX(counting.parity ^ INDEX(number & counting.alternating))
+    a = one - a if mirrored != 0 else a
+    below = a > b
+    left = INDEX(corner + mirrored)
+    right = INDEX(INDEX(corner + INDEX(1)) - mirrored)
+    middle = right if below else INDEX(left + width)
+    last = INDEX(right + width)
+    return Spot(corner, left, middle, last, max(a, b), min(a, b), below, mirrored != 0, astray)
 
 
-@compiled
-def _locate_crossed(
-    x: Any, y: Any, frame: Any, place: Any, cut: Any,
-    first: Any, middle: Any, last: Any, high: Any, low: Any,
-) -> Any:  # fmt: skip
+@inlined
+def _crossed(a: Any, b: Any, one: Any, j: Any, corner: Any, counting: Any, astray: Any) -> Any:
     """Cells with both diagonals: first is the centre, middle and last the ends of one side."""
-    real = frame.dtype.type
-    numbers = unpacked(frame)
-    i0, j0 = place.i0, place.j0
-    i1, j1 = i0 + place.nx + 2, j0 + place.ny + 2
-    width = place.nx + 3
-    centres = width * (place.ny + 3)
-    bad = 0
-    for k in range(x.size):
-        bad += not_finite(x[k], y[k])
-        s, t = lattice_point(x[k], y[k], numbers)
-        s, t = kept(s, i0, i1, real), kept(t, j0, j1, real)
-        i, j = min(np.int64(s), i1 - 1), min(np.int64(t), j1 - 1)
-        a, b = s - real(i) - real(0.5), t - real(j) - real(0.5)
-        upright = abs(a) > abs(b)  # the side is the left or right one, not bottom or top
-        across, along = (a, b) if upright else (b, a)
-        to_far_side, to_end = (1, width) if upright else (width, 1)
-        corner = (j - j0) * width + i - i0 + (to_far_side if across > 0 else 0)
-        first[k] = centres + (j - j0) * (width - 1) + i - i0
-        middle[k] = corner
-        last[k] = corner + to_end
-        high[k] = real(2) * abs(across)
-        low[k] = abs(across) + along
-    return bad
+    width = counting.width
+    half, step = one / (one + one), INDEX(1)
+    a, b = a - half, b - half
+    upright = abs(a) > abs(b)  # the side is the left or right one, not bottom or top
+    across, along = (a, b) if upright else (b, a)
+    far = INDEX(corner + (step if upright else width))
+    middle = far if across > 0 else corner
+    last = INDEX(middle + (width if upright else step))
+    first = INDEX(corner + INDEX(counting.centres - j))
+    size = abs(across)
+    high, low = size + size, size + along
+    return Spot(corner, first, middle, last, high, low, upright, across <= 0, astray)
 
 
-@compiled
-def locate(
-    x: Any, y: Any, frame: Any, place: Any, cut: Any,
-    first: Any, middle: Any, last: Any, high: Any, low: Any,
-) -> Any:  # fmt: skip
-    """Locates points: see the module's text; counts NaN or infinite coordinates.
+@inlined
+def between(first: Any, middle: Any, last: Any, high: Any, low: Any) -> Any:
+    """The value at a point from those at its vertices, theirs to the bit where the point is one."""
+    start = first + high * (middle - first)
+    return (middle if high == 1 else start) + low * (last - middle)
 
-    Args:
-        x: First coordinates, shape (n,), contiguous, of the dtype to compute in.
-        y: Second coordinates, likewise.
-        frame: As `lattice_frame` returns, of the dtype to compute in.
-        place: Where the table lies.
-        cut: One of `CUTS`.
-        first: Table entries to write, shape (n,), of dtype `INDEX`; middle and last likewise.
-        middle: See first.
-        last: See first.
-        high: Weights to write, shape (n,), of the dtype to compute in; low likewise.
-        low: See high.
+
+@inlined
+def slopes(per_high: Any, per_low: Any, spot: Any, numbers: Any, crossed: Any) -> Any:
+    """The gradient from the slopes per weight, 0 where the table has no answer.
+
+    Weights are the lattice coordinates in a cell (a mirrored) in descending order; if crossed, high
+    is twice the distance from the centre across the side, and low that distance plus the way along.
     """
-    if cut.crossed:
-        return _locate_crossed(x, y, frame, place, cut, first, middle, last, high, low)
-    return _locate_halved(x, y, frame, place, cut, first, middle, last, high, low)
-
-
-@compiled
-def combine(first: Any, middle: Any, last: Any, high: Any, low: Any, table: Any, out: Any) -> None:
-    """Writes the values at located points, of one component, into out, shape (n,)."""
-    for k in range(out.size):
-        # Unsigned, because a signed index costs a test for counting from the end.
-        start, value = table[np.uint64(first[k])], table[np.uint64(middle[k])]
-        out[k] = start + high[k] * (value - start) + low[k] * (table[np.uint64(last[k])] - value)
-
-
-@compiled
-def evaluate(x: Any, y: Any, frame: Any, place: Any, cut: Any, table: Any, out: Any) -> Any:
-    """Writes the network's values at the points (x, y) into out, shape (k, n).
-
-    Arguments and result are those of `locate`; table has shape (k, entries), see the module's text.
-    """
-    # One array each: the compiler vectorises only where it can tell the arrays apart.
-    first, middle = np.empty(BLOCK, INDEX), np.empty(BLOCK, INDEX)
-    last = np.empty(BLOCK, INDEX)
-    high, low = np.empty(BLOCK, frame.dtype), np.empty(BLOCK, frame.dtype)
-    bad = 0
-    for start in range(0, x.size, BLOCK):
-        stop = min(start + BLOCK, x.size)
-        xs, ys = x[start:stop], y[start:stop]
-        bad += locate(xs, ys, frame, place, cut, first, middle, last, high, low)
-        for component in range(len(table)):
-            here = out[component, start:stop]
-            combine(first, middle, last, high, low, table[component], here)
-    return bad
-
-
-@compiled
-def gradient(x: Any, y: Any, frame: Any, place: Any, cut: Any, table: Any, out: Any) -> Any:
-    """Writes the gradient at the points (x, y) into out, shape (k, 2, n).
-
-    The slopes of the located triangle come from its three vertices; beyond the ring they are 0.
-    """
-    real = frame.dtype.type
-    numbers = unpacked(frame)
-    width = place.nx + 3
-    centres = width * (place.ny + 3)
-    first, middle = np.empty(BLOCK, INDEX), np.empty(BLOCK, INDEX)
-    last = np.empty(BLOCK, INDEX)
-    high, low = np.empty(BLOCK, frame.dtype), np.empty(BLOCK, frame.dtype)
-    bad = 0
-    for start in range(0, x.size, BLOCK):
-        stop = min(start + BLOCK, x.size)
-        xs, ys = x[start:stop], y[start:stop]
-        bad += locate(xs, ys, frame, place, cut, first, middle, last, high, low)
-        for k in range(xs.size):
-            steps = corner_steps(first[k], middle[k], last[k], width, centres)
-            inside = real(within(xs[k], ys[k], numbers, place))
-            for component in range(len(table)):
-                values = table[component]
-                b = inside * (values[middle[k]] - values[first[k]])
-                c = inside * (values[last[k]] - values[first[k]])
-                slopes = slopes_from_corners(steps, b, c, frame)
-                out[component, 0, start + k], out[component, 1, start + k] = slopes
-    return bad
-
-
-@compiled
-def corner_steps(first: Any, middle: Any, last: Any, width: Any, centres: Any) -> Any:
-    """Lattice steps from the first to the middle and to the last vertex, and their cross product.
-
-    Places are integers or, for centres, integers and a half.
-    """
-    ai, aj = _lattice_place(first, width, centres)
-    bi, bj = _lattice_place(middle, width, centres)
-    ci, cj = _lattice_place(last, width, centres)
-    bi, bj, ci, cj = bi - ai, bj - aj, ci - ai, cj - aj
-    return bi, bj, ci, cj, bi * cj - bj * ci
-
-
-@compiled
-def slopes_from_corners(steps: Any, b: Any, c: Any, frame: Any) -> Any:
-    """The gradient of the affine function that gains b and c along the two steps."""
-    real = frame.dtype.type
-    bi, bj, ci, cj, area = steps
-    along_s = (real(cj) * b - real(bj) * c) / real(area)
-    along_t = (real(bi) * c - real(ci) * b) / real(area)
-    return frame[2] * along_s + frame[4] * along_t, frame[3] * along_s + frame[5] * along_t
-
-
-@compiled
-def _lattice_place(entry: Any, width: Any, centres: Any) -> Any:
-    if entry < centres:
-        return float(entry % width), float(entry // width)
-    return (entry - centres) % (width - 1) + 0.5, (entry - centres) // (width - 1) + 0.5
+    _, _, m00, m01, m10, m11, one = numbers
+    zero = one - one
+    if crossed:
+        per_high = per_high + per_high + per_low
+        per_high = -per_high if spot.flipped else per_high
+    along_s, along_t = (per_high, per_low) if spot.straight else (per_low, per_high)
+    if not crossed:
+        along_s = -along_s if spot.flipped else along_s
+    along_s, along_t = (zero, zero) if spot.astray else (along_s, along_t)
+    return m00 * along_s + m10 * along_t, m01 * along_s + m11 * along_t

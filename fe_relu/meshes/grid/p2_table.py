@@ -12,10 +12,10 @@ On each small triangle, what the interpolant lacks is the same q of its own λ, 
 upright small triangle has its vertices in the order first, middle, last; one upside down has the
 roles of the edges fm and ml exchanged. So a point costs two evaluations of q, whatever `levels` is.
 
-The *table* has a record for each lattice point, numbered as in `fe_relu.meshes.grid.locate`, ring of zeros
-included: nodal value there, surplus of the edge to the right, of the edge upward, of the cell's
-diagonal; for `crossed`, the nodal value at the cell's centre instead of the last, and the surpluses
-of the half diagonals to its corners 00, 10, 01, 11.
+The *table* has a record for each lattice point, numbered as in `fe_relu.meshes.grid.locate`, ring
+of zeros included: nodal value there, surplus of the edge to the right, of the edge upward, of the
+cell's diagonal; for `crossed`, the nodal value at the cell's centre instead of the last, and the
+surpluses of the half diagonals to its corners 00, 10, 01, 11.
 """
 
 from __future__ import annotations
@@ -27,17 +27,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from fe_relu.basics.compiled import compiled
-from fe_relu.meshes.grid.locate import (
-    BLOCK,
-    CUTS,
-    Place,
-    corner_steps,
-    locate,
-    slopes_from_corners,
-    unpacked,
-    within,
-)
+from fe_relu.basics.compiled import compiled, inlined, vectorised
+from fe_relu.meshes.grid.locate import INDEX, between, known_of, located, slopes
+from fe_relu.meshes.grid.loops import STRETCH, strangers
 from fe_relu.meshes.grid.midpoints import Nodes, surpluses
 from fe_relu.meshes.grid.table import Located, Table
 from fe_relu.meshes.mesh import Answers
@@ -49,190 +41,9 @@ if TYPE_CHECKING:
 RECORD = {False: 4, True: 8}
 
 
-@compiled
-def _entries_halved(first: Any, middle: Any, last: Any, place: Any, entries: Any) -> None:
-    """Table entries of (vertices first, middle, last; edges fm, ml, fl), shape (6, n)."""
-    width = place.nx + 3
-    for k in range(first.size):
-        left, mid, right = np.int64(first[k]), np.int64(middle[k]), np.int64(last[k])
-        mirrored = np.int64(right - left < width)
-        cell = left - mirrored
-        below = mid < cell + width
-        entries[0, k] = 4 * left
-        entries[1, k] = 4 * mid
-        entries[2, k] = 4 * right
-        entries[3, k] = 4 * cell + 1 if below else 4 * left + 2
-        entries[4, k] = 4 * mid + 2 if below else 4 * (cell + width) + 1
-        entries[5, k] = 4 * cell + 3
-
-
-@compiled
-def _entries_crossed(first: Any, middle: Any, last: Any, place: Any, entries: Any) -> None:
-    width = place.nx + 3
-    centres = width * (place.ny + 3)
-    for k in range(first.size):
-        mid, end = np.int64(middle[k]), np.int64(last[k])
-        number = np.int64(first[k]) - centres
-        cell = number + number // (width - 1)
-        entries[0, k] = 8 * cell + 3
-        entries[1, k] = 8 * mid
-        entries[2, k] = 8 * end
-        entries[3, k] = _spoke(cell, mid, width)
-        entries[4, k] = 8 * mid + (1 if end - mid == 1 else 2)
-        entries[5, k] = _spoke(cell, end, width)
-
-
-@compiled
-def _spoke(cell: Any, corner: Any, width: Any) -> Any:
-    upper = np.int64(corner - cell >= width)
-    right = corner - cell - upper * width
-    return 8 * cell + 4 + 2 * upper + right
-
-
-@compiled
-def find_entries(first: Any, middle: Any, last: Any, place: Any, cut: Any, entries: Any) -> None:
-    """Writes the six table entries of located points into entries, shape (6, n)."""
-    if cut.crossed:
-        _entries_crossed(first, middle, last, place, entries)
-    else:
-        _entries_halved(first, middle, last, place, entries)
-
-
-@compiled
-def find_bumps(high: Any, low: Any, scale: Any, fm: Any, ml: Any, fl: Any) -> None:
-    """Writes the factors of the three surpluses at located points into fm, ml, fl, shape (n,).
-
-    Args:
-        high: Weights, see the module's text, shape (n,); low likewise.
-        low: See high.
-        scale: 2^levels, of the dtype to compute in.
-        fm: To write, likewise ml and fl.
-        ml: See fm.
-        fl: See fm.
-    """
-    real = high.dtype.type
-    one, four = real(1), real(4)
-    shrunk = one / (scale * scale)
-    for k in range(high.size):
-        h, w = high[k], low[k]
-        a, b = h * scale, w * scale
-        a, b = a - np.floor(a), b - np.floor(b)
-        upper, lower = max(a, b), min(a, b)
-        begin, end = (one - upper) * (upper - lower), (upper - lower) * lower
-        fm[k] = four * ((one - h) * (h - w) - shrunk * (begin if a >= b else end))
-        ml[k] = four * ((h - w) * w - shrunk * (end if a >= b else begin))
-        fl[k] = four * ((one - h) * w - shrunk * ((one - upper) * lower))
-
-
-@compiled
-def combine(
-    entries: Any, high: Any, low: Any, fm: Any, ml: Any, fl: Any, table: Any, out: Any
-) -> None:
-    """Writes the values at located points, of one component, into out, shape (n,)."""
-    for k in range(out.size):
-        start, value = table[np.uint64(entries[0, k])], table[np.uint64(entries[1, k])]
-        linear = start + high[k] * (value - start)
-        linear += low[k] * (table[np.uint64(entries[2, k])] - value)
-        bumps = fm[k] * table[np.uint64(entries[3, k])] + ml[k] * table[np.uint64(entries[4, k])]
-        out[k] = linear + (bumps + fl[k] * table[np.uint64(entries[5, k])])
-
-
-@compiled
-def combine_located(
-    first: Any, middle: Any, last: Any, high: Any, low: Any,
-    place: Any, cut: Any, scale: Any, table: Any, out: Any,
-) -> None:  # fmt: skip
-    """Writes the values at located points into out, shape (k, n); table has shape (k, entries)."""
-    real = high.dtype.type
-    entries = np.empty((6, BLOCK), np.int64)
-    fm, ml, fl = np.empty(BLOCK, real), np.empty(BLOCK, real), np.empty(BLOCK, real)
-    for start in range(0, high.size, BLOCK):
-        stop = min(start + BLOCK, high.size)
-        n = stop - start
-        find_entries(first[start:stop], middle[start:stop], last[start:stop], place, cut, entries)
-        h, w = high[start:stop], low[start:stop]
-        find_bumps(h, w, scale, fm[:n], ml[:n], fl[:n])
-        for component in range(len(table)):
-            here = out[component, start:stop]
-            combine(entries, h, w, fm, ml, fl, table[component], here)
-
-
-@compiled
-def evaluate(
-    scale: Any, x: Any, y: Any, frame: Any, place: Any, cut: Any, table: Any, out: Any
-) -> Any:
-    """Writes the network's values at the points (x, y) into out, shape (k, n).
-
-    Args and result are those of `fe_relu.kernels.locate`; table has shape (k, entries), scale is
-    2^levels, of the dtype to compute in.
-    """
-    first, middle = np.empty(BLOCK, np.int64), np.empty(BLOCK, np.int64)
-    last = np.empty(BLOCK, np.int64)
-    high, low = np.empty(BLOCK, frame.dtype), np.empty(BLOCK, frame.dtype)
-    bad = 0
-    for start in range(0, x.size, BLOCK):
-        stop = min(start + BLOCK, x.size)
-        n = stop - start
-        xs, ys = x[start:stop], y[start:stop]
-        bad += locate(xs, ys, frame, place, cut, first, middle, last, high, low)
-        combine_located(
-            first[:n], middle[:n], last[:n], high[:n], low[:n],
-            place, cut, scale, table, out[:, start:stop],
-        )  # fmt: skip
-    return bad
-
-
-@compiled
-def gradient(
-    scale: Any, x: Any, y: Any, frame: Any, place: Any, cut: Any, table: Any, out: Any
-) -> Any:
-    """Writes the gradient at the points (x, y) into out, shape (k, 2, n); see `evaluate`.
-
-    Along an edge of a small triangle, the slope of the network is that of the P2 function at the
-    edge's midpoint.
-    """
-    real = frame.dtype.type
-    numbers = unpacked(frame)
-    first, middle = np.empty(BLOCK, np.int64), np.empty(BLOCK, np.int64)
-    last = np.empty(BLOCK, np.int64)
-    high, low = np.empty(BLOCK, frame.dtype), np.empty(BLOCK, frame.dtype)
-    entries = np.empty((6, BLOCK), np.int64)
-    one, two, four, half = real(1), real(2), real(4), real(0.5)
-    width = place.nx + 3
-    centres = width * (place.ny + 3)
-    bad = 0
-    for start in range(0, x.size, BLOCK):
-        stop = min(start + BLOCK, x.size)
-        n = stop - start
-        xs, ys = x[start:stop], y[start:stop]
-        bad += locate(xs, ys, frame, place, cut, first, middle, last, high, low)
-        find_entries(first[:n], middle[:n], last[:n], place, cut, entries)
-        for k in range(n):
-            a, b = high[k] * scale, low[k] * scale
-            i, j = min(np.floor(a), scale - one), min(np.floor(b), scale - one)
-            upright = a - i >= b - j
-            # Midpoints of the small triangle's edges along high and along low.
-            h, w = (i + half) / scale, (j if upright else j + one) / scale
-            h_low, w_low = (i + one if upright else i) / scale, (j + half) / scale
-            steps = corner_steps(first[k], middle[k], last[k], width, centres)
-            inside = real(within(xs[k], ys[k], numbers, place))
-            for component in range(len(table)):
-                values = table[component]
-                fm, ml = values[entries[3, k]], values[entries[4, k]]
-                fl = values[entries[5, k]]
-                per_high = fm * (one - two * h + w) + ml * w - fl * w
-                per_low = ml * (h_low - two * w_low) + (fl - fm) * (one - h_low)
-                to_middle = values[entries[1, k]] - values[entries[0, k]] + four * per_high
-                to_last = values[entries[2, k]] - values[entries[1, k]] + four * per_low
-                to_middle, to_last = inside * to_middle, inside * to_last
-                slopes = slopes_from_corners(steps, to_middle, to_middle + to_last, frame)
-                out[component, 0, start + k], out[component, 1, start + k] = slopes
-    return bad
-
-
 @dataclass(frozen=True, eq=False)
 class P2Table(Table):
-    """Nodal values and surpluses of a P2 function as `fe_relu.meshes.grid.p2_table` reads them.
+    """Nodal values and surpluses of a P2 function: see the module's text.
 
     Args:
         window: As for `Table`.
@@ -244,9 +55,10 @@ class P2Table(Table):
 
     @staticmethod
     def of(window: Window, values: npt.NDArray, levels: int) -> P2Table:  # type: ignore[override]
-        grid, nodes = window.grid, Nodes.of(window, values)
+        """From nodal values (k, n) in the order of the window refined by two."""
+        nodes = Nodes.of(window, values)
         edges = surpluses(window, nodes)
-        (nx, ny), record = window.shape, RECORD[grid.has_centres]
+        (nx, ny), record = window.shape, RECORD[window.grid.has_centres]
         table = np.zeros((len(nodes.vertices), ny + 3, nx + 3, record), nodes.vertices.dtype)
         if nx > 0:
             table[:, 1:-1, 1:-1, 0] = nodes.vertices
@@ -258,31 +70,238 @@ class P2Table(Table):
         return P2Table(window, table.reshape(len(table), -1), levels)
 
     def values(self, x: npt.NDArray, dtype: npt.DTypeLike) -> Answers:
-        """Values at points (2, n), computed in dtype, shape (k, n)."""
-        out = np.empty((len(self.entries), x.shape[1]), dtype)
-        return self._run(partial(evaluate, self._scale(out.dtype)), x, out)
+        """Values at points (2, n), shape (k, n), in the wider of dtype and that of the entries."""
+        return self._run(partial(evaluate, 2.0**self.levels), x, dtype)
 
     def gradient(self, x: npt.NDArray, dtype: npt.DTypeLike) -> Answers:
-        """Gradients at points (2, n), computed in dtype, shape (k, 2, n)."""
-        out = np.empty((len(self.entries), 2, x.shape[1]), dtype)
-        return self._run(partial(gradient, self._scale(out.dtype)), x, out)
+        """Gradients at points (2, n), shape (k, 2, n), in the dtype of `values`."""
+        return self._run(partial(gradient, 2.0**self.levels), x, dtype, 2)
 
-    def values_at(self, points: Located) -> Answers:
-        """Values at located points, shape (k, n)."""
-        out = np.empty((len(self.entries), points.high.size), points.high.dtype)
-        combine_located(
-            points.first,
-            points.middle,
-            points.last,
-            points.high,
-            points.low,
-            Place.of(self.window),
-            CUTS[self.grid.diagonal],
-            self._scale(out.dtype),
-            self.entries,
-            out,
+    def _combine(self, points: Located, entries: npt.NDArray, out: npt.NDArray) -> None:
+        vertices, weights = (points.first, points.middle, points.last), (points.high, points.low)
+        setting = self.setting(out.dtype)
+        for component, here in zip(entries, out, strict=True):
+            combine(2.0**self.levels, *vertices, *weights, setting, component, here)
+
+
+@inlined
+def _record(
+    corner: Any, first: Any, middle: Any, last: Any, straight: Any, width: Any, crossed: Any
+) -> Any:
+    """Table entries of (vertices first, middle, last; edges fm, ml, fl) of a triangle."""
+    if crossed:
+        size, side = INDEX(8), INDEX(2 if straight else 1)
+        return (
+            INDEX(INDEX(size * corner) + INDEX(3)),
+            INDEX(size * middle),
+            INDEX(size * last),
+            _spoke(corner, middle, width),
+            INDEX(INDEX(size * middle) + side),
+            _spoke(corner, last, width),
         )
-        return Answers(out, points.away)
+    size, right, up = INDEX(4), INDEX(1), INDEX(2)
+    below = INDEX(size * corner)
+    left, end = INDEX(size * first), INDEX(size * middle)
+    above = INDEX(below + INDEX(size * width))
+    return (
+        left,
+        end,
+        INDEX(size * last),
+        INDEX(below + right) if straight else INDEX(left + up),
+        INDEX(end + up) if straight else INDEX(above + right),
+        INDEX(below + INDEX(3)),
+    )
 
-    def _scale(self, dtype: np.dtype) -> np.floating:
-        return dtype.type(2.0**self.levels)
+
+@inlined
+def _spoke(cell: Any, corner: Any, width: Any) -> Any:
+    """The entry of the half diagonal of a cell to a corner: 4, 5, 6, 7 for 00, 10, 01, 11."""
+    away = INDEX(corner - cell)
+    # Compared with 1, not with width: for that, LLVM subtracts and tests in one, without vectors.
+    number = INDEX(INDEX(away - width) + INDEX(2)) if away > INDEX(1) else away
+    return INDEX(INDEX(INDEX(8) * cell) + INDEX(number + INDEX(4)))
+
+
+@inlined
+def _bumps(h: Any, w: Any, scale: Any) -> Any:
+    """The factors of the three surpluses at a point of weights h and w; scale is 2^levels."""
+    one = scale / scale
+    four = (one + one) * (one + one)
+    shrunk = one / (scale * scale)
+    a, b = h * scale, w * scale
+    a, b = a - np.floor(a), b - np.floor(b)
+    upper, lower = max(a, b), min(a, b)
+    begin, end = (one - upper) * (upper - lower), (upper - lower) * lower
+    fm = four * ((one - h) * (h - w) - shrunk * (begin if a >= b else end))
+    ml = four * ((h - w) * w - shrunk * (end if a >= b else begin))
+    return fm, ml, four * ((one - h) * w - shrunk * ((one - upper) * lower))
+
+
+@inlined
+def _value(numbers: Any, h: Any, w: Any, scale: Any) -> Any:
+    """The value at a point of weights h and w from the six numbers of its triangle."""
+    first, middle, last, s_fm, s_ml, s_fl = numbers
+    fm, ml, fl = _bumps(h, w, scale)
+    return between(first, middle, last, h, w) + ((fm * s_fm + ml * s_ml) + fl * s_fl)
+
+
+@inlined
+def _looked_up(table: Any, record: Any, real: Any) -> Any:
+    e0, e1, e2, e3, e4, e5 = record
+    return (
+        real(table[np.uint64(e0)]),
+        real(table[np.uint64(e1)]),
+        real(table[np.uint64(e2)]),
+        real(table[np.uint64(e3)]),
+        real(table[np.uint64(e4)]),
+        real(table[np.uint64(e5)]),
+    )
+
+
+@inlined
+def _corner(first: Any, middle: Any, last: Any, place: Any, crossed: Any) -> Any:
+    """The entry of corner 00 of a located point's cell; if its triangle is straight, see `Spot`."""
+    width = INDEX(place.nx + 3)
+    if crossed:
+        number = INDEX(first - INDEX(width * INDEX(place.ny + 3)))
+        corner = INDEX(number + number // INDEX(width - INDEX(1)))
+        return corner, INDEX(last - middle) == width
+    corner = INDEX(first - INDEX(INDEX(last - first) < width))
+    return corner, middle < INDEX(corner + width)
+
+
+@inlined
+def _combine(
+    scale: Any, first: Any, middle: Any, last: Any, high: Any, low: Any,
+    place: Any, crossed: Any, table: Any, out: Any,
+) -> None:  # fmt: skip
+    real = out.dtype.type
+    width, parts = INDEX(place.nx + 3), real(scale)
+    for k in range(out.size):
+        corner, straight = _corner(first[k], middle[k], last[k], place, crossed)
+        record = _record(corner, first[k], middle[k], last[k], straight, width, crossed)
+        out[k] = _value(_looked_up(table, record, real), real(high[k]), real(low[k]), parts)
+
+
+@compiled
+def combine(
+    scale: Any, first: Any, middle: Any, last: Any, high: Any, low: Any,
+    setting: Any, table: Any, out: Any,
+) -> None:  # fmt: skip
+    """Writes the values at located points, of one component, into out, shape (n,)."""
+    vectorised()
+    if setting.cut.crossed:
+        _combine(scale, first, middle, last, high, low, setting.place, True, table, out)
+    else:
+        _combine(scale, first, middle, last, high, low, setting.place, False, table, out)
+
+
+@inlined
+def _values(scale: Any, x: Any, y: Any, known: Any, crossed: Any, table: Any, out: Any) -> Any:
+    real = out.dtype.type
+    width, parts = known.counting.width, real(scale)
+    astray = False
+    for k in range(out.size):
+        spot = located(x[k], y[k], known, crossed)
+        record = _record(
+            spot.corner, spot.first, spot.middle, spot.last, spot.straight, width, crossed
+        )
+        out[k] = _value(_looked_up(table, record, real), spot.high, spot.low, parts)
+        astray |= spot.astray
+    return astray
+
+
+@compiled
+def values_block(scale: Any, x: Any, y: Any, setting: Any, table: Any, out: Any) -> Any:
+    """Writes the values of one component; whether there are points without an answer."""
+    vectorised()
+    known = known_of(setting)
+    if setting.cut.crossed:
+        return _values(scale, x, y, known, True, table, out)
+    return _values(scale, x, y, known, False, table, out)
+
+
+@compiled
+def evaluate(scale: Any, x: Any, y: Any, setting: Any, table: Any, out: Any, away: Any) -> Any:
+    """Writes the network's values at the points (x, y) into out, shape (k, n).
+
+    Other arguments and the result are those of `fe_relu.meshes.grid.loops.evaluate`; table has
+    shape (k, entries), scale is 2^levels.
+    """
+    bad = count = 0
+    for component in range(len(table)):  # one after the other: two tables crowd the cache
+        for start in range(0, x.size, STRETCH):
+            stop = min(start + STRETCH, x.size)
+            xs, ys, here = x[start:stop], y[start:stop], out[component, start:stop]
+            astray = values_block(scale, xs, ys, setting, table[component], here)
+            if astray and component == 0:
+                found, count = strangers(xs, ys, setting, start, away, count)
+                bad += found
+    return bad, count
+
+
+@inlined
+def _steps(numbers: Any, h: Any, w: Any, scale: Any) -> Any:
+    """The slopes along high and along low in the small triangle of a point of weights h and w.
+
+    Along an edge of a small triangle, the slope of the network is that of the P2 function at the
+    edge's midpoint.
+    """
+    first, middle, last, fm, ml, fl = numbers
+    one = scale / scale
+    two, half, shrunk = one + one, one / (one + one), one / scale
+    a, b = h * scale, w * scale
+    i, j = min(np.floor(a), scale - one), min(np.floor(b), scale - one)
+    upright = a - i >= b - j
+    # Midpoints of the small triangle's edges along high and along low.
+    h_high, w_high = (i + half) * shrunk, (j if upright else j + one) * shrunk
+    h_low, w_low = (i + one if upright else i) * shrunk, (j + half) * shrunk
+    per_high = fm * (one - two * h_high + w_high) + ml * w_high - fl * w_high
+    per_low = ml * (h_low - two * w_low) + (fl - fm) * (one - h_low)
+    return middle - first + two * two * per_high, last - middle + two * two * per_low
+
+
+@inlined
+def _gradient(
+    scale: Any, x: Any, y: Any, known: Any, crossed: Any, table: Any, along: Any, up: Any
+) -> Any:
+    real = along.dtype.type
+    width, parts = known.counting.width, real(scale)
+    astray = False
+    for k in range(along.size):
+        spot = located(x[k], y[k], known, crossed)
+        record = _record(
+            spot.corner, spot.first, spot.middle, spot.last, spot.straight, width, crossed
+        )
+        per_high, per_low = _steps(_looked_up(table, record, real), spot.high, spot.low, parts)
+        along[k], up[k] = slopes(per_high, per_low, spot, known.numbers, crossed)
+        astray |= spot.astray
+    return astray
+
+
+@compiled
+def gradient_block(
+    scale: Any, x: Any, y: Any, setting: Any, table: Any, along: Any, up: Any
+) -> Any:
+    """Writes the gradients of one component; whether there are points without an answer."""
+    vectorised()
+    known = known_of(setting)
+    if setting.cut.crossed:
+        return _gradient(scale, x, y, known, True, table, along, up)
+    return _gradient(scale, x, y, known, False, table, along, up)
+
+
+@compiled
+def gradient(scale: Any, x: Any, y: Any, setting: Any, table: Any, out: Any, away: Any) -> Any:
+    """Writes the gradient at the points (x, y) into out, shape (k, 2, n); see `evaluate`."""
+    bad = count = 0
+    for component in range(len(table)):
+        for start in range(0, x.size, STRETCH):
+            stop = min(start + STRETCH, x.size)
+            xs, ys = x[start:stop], y[start:stop]
+            along, up = out[component, 0, start:stop], out[component, 1, start:stop]
+            astray = gradient_block(scale, xs, ys, setting, table[component], along, up)
+            if astray and component == 0:
+                found, count = strangers(xs, ys, setting, start, away, count)
+                bad += found
+    return bad, count

@@ -4,17 +4,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from fe_relu.basics import threads
-from fe_relu.basics.compiled import compiled
 from fe_relu.basics.points import require_finite
-from fe_relu.meshes.grid import locate as kernels
-from fe_relu.meshes.grid.locate import lattice_point, not_finite, unpacked
+from fe_relu.meshes.grid import loops
+from fe_relu.meshes.grid.locate import CUTS, INDEX, Place, Setting
 from fe_relu.meshes.mesh import Answers
 
 if TYPE_CHECKING:
@@ -24,17 +24,49 @@ if TYPE_CHECKING:
 #: Points brought into contiguous rows of one dtype at a time, where they are not so given.
 CHUNK_POINTS = 1 << 14
 
+#: Entries beyond max/4 of their dtype are read scaled by this, so that no sum of theirs overflows.
+SCALE = 0.25
+
+#: What a kernel is called with: rows x and y, `Setting`, entries, numbers and positions to write.
+Kernel = Callable[..., tuple[int, int]]
+
 
 @dataclass(frozen=True, eq=False)
 class Located:
-    """Points with their three vertices and two weights, see `fe_relu.meshes.grid.locate`; shape (n,) each."""
+    """Points with their vertices and weights, of the dtype that values are computed in.
+
+    Args:
+        first: Table entries, see `fe_relu.meshes.grid.locate`, shape (n,); middle, last likewise.
+        middle: See first.
+        last: See first.
+        high: Weights, shape (n,); low likewise.
+        low: See high.
+        away: As for `Answers`.
+    """
 
     first: npt.NDArray
     middle: npt.NDArray
     last: npt.NDArray
     high: npt.NDArray
     low: npt.NDArray
-    away: npt.NDArray
+    away: npt.NDArray[np.int64]
+
+
+def lattice_frame(grid: Grid, dtype: npt.DTypeLike) -> npt.NDArray:
+    """The affine map to lattice coordinates as six numbers of the dtype to compute in."""
+    return np.concatenate([grid.origin, grid.inverse.ravel()]).astype(dtype)
+
+
+def held_bounds(window: Window) -> tuple[float, float, float, float]:
+    """The lattice coordinates, counted from the ring, that a window answers, first and end of each.
+
+    A window on the border of the grid answers for everything beyond it.
+    """
+    bounds = []
+    for start, cells, total in zip(window.start, window.shape, window.grid.shape, strict=True):
+        bounds.append(-np.inf if start == 0 and cells else start + 1.0)
+        bounds.append(np.inf if start + cells == total else start + cells + 1.0)
+    return bounds[0], bounds[1], bounds[2], bounds[3]
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,20 +83,10 @@ class Table:
 
     window: Window
     entries: npt.NDArray
-
-    @property
-    def grid(self) -> Grid:
-        return self.window.grid
-
-    def away(self, x: npt.NDArray, dtype: npt.DTypeLike) -> npt.NDArray:
-        if self.window.shape == self.grid.shape:
-            return np.empty(0, np.int64)
-        out = np.empty(x.shape[1], np.bool_)
-        held(x[0], x[1], lattice_frame(self.grid, dtype), held_bounds(self.grid, self.window), out)
-        return np.flatnonzero(~out)
+    _settings: dict[np.dtype, Setting] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        most = np.iinfo(kernels.INDEX).max
+        most = np.iinfo(INDEX).max
         if self.entries.shape[1] > most:
             raise ValueError(
                 f"one rank would hold {self.entries.shape[1]} nodal values, and evaluates {most} "
@@ -76,60 +98,135 @@ class Table:
         """From nodal values (k, n) in window order."""
         if window.num_vertices == 0:  # a ring alone: what it says is not used
             return Table(window, np.zeros((len(values), 9 + 4), values.dtype))
-        return Table(window, _padded(window, values, window.grid.has_centres))
+        return Table(window, _padded(window, values))
 
     def values(self, x: npt.NDArray, dtype: npt.DTypeLike) -> Answers:
-        """Values at points (2, n), computed in dtype, shape (k, n)."""
-        return self._run(kernels.evaluate, x, np.empty((len(self.entries), x.shape[1]), dtype))
+        """Values at points (2, n), shape (k, n), in the wider of dtype and that of the entries."""
+        return self._run(loops.evaluate, x, dtype)
 
     def gradient(self, x: npt.NDArray, dtype: npt.DTypeLike) -> Answers:
-        """Gradients at points (2, n), computed in dtype, shape (k, 2, n)."""
-        return self._run(kernels.gradient, x, np.empty((len(self.entries), 2, x.shape[1]), dtype))
+        """Gradients at points (2, n), shape (k, 2, n), in the dtype of `values`."""
+        return self._run(loops.gradient, x, dtype, 2)
 
-    def _run(self, kernel: Callable[..., int], x: npt.NDArray, out: npt.NDArray) -> Answers:
-        frame = lattice_frame(self.grid, out.dtype)
-        place, cut = kernels.Place.of(self.window), kernels.CUTS[self.grid.diagonal]
+    def _run(self, kernel: Kernel, x: npt.NDArray, dtype: npt.DTypeLike, *axes: int) -> Answers:
+        dtype = np.result_type(dtype, self.entries)
+        out = np.empty((len(self.entries), *axes, x.shape[1]), dtype)
+        setting, (entries, scale) = self.setting(dtype), self._read(dtype)
 
-        def run(part: slice) -> int:
-            here = out[..., part]
-            return sum(
-                kernel(x0, x1, frame, place, cut, self.entries, here[..., columns])
-                for columns, (x0, x1) in _contiguous_rows(x[:, part], out.dtype)
-            )
+        def ask(rows: tuple[npt.NDArray, ...], columns: slice, away: npt.NDArray) -> tuple:
+            return kernel(*rows, setting, entries, out[..., columns], away)
 
-        if threads.total(run, threads.parts(x.shape[1])):
-            require_finite(x)
-        return Answers(out, self.away(x, out.dtype))
+        away = self._swept(x, dtype, ask)
+        if scale != 1:
+            with np.errstate(over="ignore"):  # of a gradient
+                out *= dtype.type(1 / scale)
+        return Answers(out, away)
 
     def locate(self, x: npt.NDArray, dtype: npt.DTypeLike) -> Located:
-        """The vertices and weights of points (2, n)."""
-        frame = lattice_frame(self.grid, dtype)
-        place, cut = kernels.Place.of(self.window), kernels.CUTS[self.grid.diagonal]
-        n, weight, index = x.shape[1], np.dtype(dtype), np.dtype(kernels.INDEX)
+        """The vertices and weights of points (2, n), in the dtype of `values`."""
+        dtype = np.result_type(dtype, self.entries)
+        setting = self.setting(dtype)
+        n, index = x.shape[1], np.dtype(INDEX)
         # One array, not five: NumPy asks for large pages of memory only for large arrays.
-        memory = np.empty(n * (2 * weight.itemsize + 3 * index.itemsize), np.uint8)
-        high, low = memory[: 2 * n * weight.itemsize].view(weight).reshape(2, n)
-        first, middle, last = memory[2 * n * weight.itemsize :].view(index).reshape(3, n)
+        memory = np.empty(n * (2 * dtype.itemsize + 3 * index.itemsize), np.uint8)
+        high, low = memory[: 2 * n * dtype.itemsize].view(dtype).reshape(2, n)
+        first, middle, last = memory[2 * n * dtype.itemsize :].view(index).reshape(3, n)
         located = (first, middle, last, high, low)
-        bad = 0
-        for columns, (x0, x1) in _contiguous_rows(x, np.dtype(dtype)):
-            parts = (array[columns] for array in located)
-            bad += kernels.locate(x0, x1, frame, place, cut, *parts)
-        if bad:
-            require_finite(x)
-        return Located(*located, self.away(x, dtype))
+
+        def ask(rows: tuple[npt.NDArray, ...], columns: slice, away: npt.NDArray) -> tuple:
+            return loops.locate(*rows, setting, *(array[columns] for array in located), away)
+
+        return Located(*located, self._swept(x, dtype, ask))
 
     def values_at(self, points: Located) -> Answers:
-        """Values at located points, shape (k, n)."""
-        out = np.empty((len(self.entries), points.high.size), points.high.dtype)
-        for entries, here in zip(self.entries, out, strict=True):
-            kernels.combine(
-                points.first, points.middle, points.last, points.high, points.low, entries, here
-            )
+        """Values at located points, shape (k, n), in the wider of their dtype and the entries'."""
+        dtype = np.result_type(points.high, self.entries)
+        entries, scale = self._read(dtype)
+        out = np.empty((len(entries), points.high.size), dtype)
+        self._combine(points, entries, out)
+        if scale != 1:
+            out *= dtype.type(1 / scale)
         return Answers(out, points.away)
 
+    def _combine(self, points: Located, entries: npt.NDArray, out: npt.NDArray) -> None:
+        vertices, weights = (points.first, points.middle, points.last), (points.high, points.low)
+        for component, here in zip(entries, out, strict=True):
+            loops.combine(*vertices, *weights, component, here)
 
-def _padded(window: Window, values: npt.NDArray, has_centres: bool) -> npt.NDArray:
+    def _swept(self, x: npt.NDArray, dtype: np.dtype, ask: Callable[..., tuple]) -> npt.NDArray:
+        """Asks for all points (2, n), a part to a thread; the positions of those to be sent away.
+
+        Raises:
+            ValueError: A coordinate is NaN or infinite.
+        """
+        if 0 in self.window.shape:
+            require_finite(x)
+            return np.arange(x.shape[1])
+        shares = threads.parts(x.shape[1])
+        found: dict[int, npt.NDArray] = {}
+
+        def run(part: slice) -> int:
+            away = np.empty(0 if self._whole else part.stop - part.start, np.int64)
+            bad = count = 0
+            for columns, rows in _contiguous_rows(x, part, dtype):
+                more, listed = ask(rows, columns, away[count:])
+                away[count : count + listed] += columns.start
+                bad, count = bad + more, count + listed
+            found[part.start] = away[:count].copy()
+            return bad
+
+        if threads.total(run, shares):
+            require_finite(x)
+        return np.concatenate([found[part.start] for part in shares]) if shares[1:] else found[0]
+
+    def setting(self, dtype: np.dtype) -> Setting:
+        """What the kernels know beside the entries, for one dtype to compute in."""
+        if dtype not in self._settings:
+            bounds, grid = held_bounds(self.window), self.window.grid
+            limits = (_limits(self.window, bounds, axis, dtype) for axis in (0, 1))
+            self._settings[dtype] = Setting(
+                lattice_frame(grid, dtype),
+                np.concatenate(list(limits)),
+                bounds,
+                Place.of(self.window),
+                CUTS[grid.diagonal],
+            )
+        return self._settings[dtype]
+
+    def _read(self, dtype: np.dtype) -> tuple[npt.NDArray, float]:
+        """The entries as they are read in computing in dtype, and what they are scaled by."""
+        if self._scaled is None or dtype != self.entries.dtype:
+            return self.entries, 1
+        return self._scaled, SCALE
+
+    @cached_property
+    def _whole(self) -> bool:
+        return self.window.shape == self.window.grid.shape
+
+    @cached_property
+    def _scaled(self) -> npt.NDArray | None:
+        """Scaled entries, if those of the table are so large that their differences overflow."""
+        most = np.finfo(self.entries.dtype).max * SCALE
+        if -most <= self.entries.min(initial=0) and self.entries.max(initial=0) <= most:
+            return None
+        return self.entries * self.entries.dtype.type(SCALE)
+
+
+def _limits(window: Window, bounds: tuple[float, ...], axis: int, dtype: np.dtype) -> npt.NDArray:
+    """Where a table has answers along an axis, and its last column of cells; see `Setting`."""
+    end = window.start[axis] + window.shape[axis] + 2
+    first, bound = max(float(window.start[axis]), bounds[2 * axis]), bounds[2 * axis + 1]
+    last = _largest(end, dtype) if bound > end else _largest(np.nextafter(bound, 0), dtype)
+    return np.array([-_largest(-first, dtype), last, _largest(end - 1, dtype)])
+
+
+def _largest(most: float, dtype: np.dtype) -> np.floating:
+    """The largest number of a dtype that is at most this."""
+    rounded = dtype.type(most)
+    return rounded if rounded <= most else np.nextafter(rounded, dtype.type(-np.inf))
+
+
+def _padded(window: Window, values: npt.NDArray) -> npt.NDArray:
     """The table of a window's nodal values (k, n) with a ring of zeros, shape (k, entries).
 
     On sides where the grid goes on, the ring is never read: other windows hold those cells.
@@ -137,7 +234,7 @@ def _padded(window: Window, values: npt.NDArray, has_centres: bool) -> npt.NDArr
     nx, ny = window.shape
     corners = (nx + 1) * (ny + 1)
     parts = [_ring(values[:, :corners], nx + 1, ny + 1)]
-    if has_centres:
+    if window.grid.has_centres:
         parts.append(_ring(values[:, corners:], nx, ny))
     return np.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]
 
@@ -149,54 +246,15 @@ def _ring(values: npt.NDArray, nx: int, ny: int) -> npt.NDArray:
 
 
 def _contiguous_rows(
-    x: npt.NDArray, dtype: np.dtype
+    x: npt.NDArray, part: slice, dtype: np.dtype
 ) -> Iterator[tuple[slice, tuple[npt.NDArray, npt.NDArray]]]:
     """The rows of x as the kernels want them: all at once as they are, or copied in chunks."""
     if all(row.flags.carray and row.dtype == dtype for row in x):
-        yield slice(None), (x[0], x[1])
+        yield part, (x[0, part], x[1, part])
         return
     scratch = np.empty((2, CHUNK_POINTS), dtype)
-    for start in range(0, x.shape[1], CHUNK_POINTS):
-        columns = slice(start, min(start + CHUNK_POINTS, x.shape[1]))
+    for start in range(part.start, part.stop, CHUNK_POINTS):
+        columns = slice(start, min(start + CHUNK_POINTS, part.stop))
         rows = scratch[:, : columns.stop - start]
         rows[:] = x[:, columns]
         yield columns, (rows[0], rows[1])
-
-
-def lattice_frame(grid: Grid, dtype: npt.DTypeLike) -> npt.NDArray:
-    """The affine map to lattice coordinates as six numbers of the dtype to compute in."""
-    return np.concatenate([grid.origin, grid.inverse.ravel()]).astype(dtype)
-
-
-def held_bounds(grid: Grid, window: Window) -> tuple[float, float, float, float]:
-    """The lattice coordinates, counted from the ring, that a window answers, first and end of each.
-
-    A window on the border of the grid answers for everything beyond it.
-    """
-    bounds = []
-    for start, cells, total in zip(window.start, window.shape, grid.shape, strict=True):
-        bounds.append(-np.inf if start == 0 and cells else start + 1.0)
-        bounds.append(np.inf if start + cells == total else start + cells + 1.0)
-    return bounds[0], bounds[1], bounds[2], bounds[3]
-
-
-@compiled
-def held(x: Any, y: Any, frame: Any, bounds: Any, out: Any) -> Any:
-    """Writes into out whether a window answers each point; counts NaN or infinite coordinates.
-
-    Args:
-        x: First coordinates, shape (n,), any stride.
-        y: Second coordinates, likewise.
-        frame: As `lattice_frame` returns, of the dtype to compute in.
-        bounds: As `held_bounds` returns.
-        out: Shape (n,), bool.
-    """
-    real = frame.dtype.type
-    numbers = unpacked(frame)
-    first_i, end_i, first_j, end_j = bounds
-    bad = 0
-    for k in range(out.size):
-        bad += not_finite(x[k], y[k])
-        s, t = lattice_point(real(x[k]), real(y[k]), numbers)
-        out[k] = (s >= first_i) & (s < end_i) & (t >= first_j) & (t < end_j)
-    return bad

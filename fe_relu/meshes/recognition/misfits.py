@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from fe_relu.basics.arguments import MOST_TOLERANCE
 from fe_relu.meshes.grid.grid import DIAGONALS
 from fe_relu.meshes.recognition.cells import MeshCells, NotStructuredError, lattice_slack
 from fe_relu.meshes.recognition.recognise import (
     Candidate,
     candidate_lattices,
     cross,
+    located_grid,
     reference_cell,
 )
 
@@ -22,6 +24,11 @@ def why_not(cells: MeshCells, rtol: float) -> NotStructuredError:
     candidates = candidate_lattices(reference_cell(cells))
     if not candidates:
         return NotStructuredError(f"at least one of {total} cells has no area; {needs}")
+    if (accepted := located_grid(cells, MOST_TOLERANCE)) is not None:
+        return NotStructuredError(
+            f"vertices lie up to {accepted[0].slack:.2g} of a step off the lattice, and rtol is "
+            f"{rtol:g}; rtol={2 * accepted[0].slack:.1g} accepts them as if they did not"
+        )
     found = [(_misfits(cells, c, rtol), k) for k, c in enumerate(candidates)]
     fewest = min(misfits for misfits, _ in found)
     equal = [k for misfits, k in found if misfits == fewest]

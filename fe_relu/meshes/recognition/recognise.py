@@ -55,7 +55,8 @@ def _located(
     lattice = grid.to_lattice(cells.points)
     scale = 2 if grid.has_centres else 1
     rounded = np.rint(lattice * scale)
-    off = (np.abs(lattice - rounded / scale) > slack).any(axis=0)
+    apart = np.abs(lattice - rounded / scale)
+    off = (apart > slack).any(axis=0)
     limit = scale * np.array([[nx], [ny]])
     off |= ((rounded < 0) | (rounded > limit)).any(axis=0)
     if cells.sum(np.count_nonzero(off)) > 0 or slack > 0.25:
@@ -68,7 +69,7 @@ def _located(
     complete = each_once(cells.comm, vertices[: cells.num_owned_nodes], grid.num_vertices)
     if not complete or not each_once(cells.comm, cell_ids, grid.num_cells):
         return None
-    return replace(grid, diagonal=diagonal), vertices
+    return replace(grid, diagonal=diagonal, slack=cells.max(apart.max(initial=0))), vertices
 
 
 def reference_cell(cells: MeshCells) -> npt.NDArray:
