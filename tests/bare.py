@@ -31,9 +31,16 @@ def examples():
     """Networks of all kinds by file name, from numbers that are written down here."""
     import numpy as np
 
-    from fe_relu import Affine, Grid, HierarchicalNetwork, P1Network, P2Network, ReLUNetwork
+    from fe_relu import (
+        Affine,
+        Grid,
+        HierarchicalNetwork,
+        P1Network,
+        P2Network,
+        ReLUNetwork,
+        Surrogate,
+    )
     from fe_relu.deep import DeepNetwork
-    from fe_relu.hierarchy.transform import Surrogate
 
     grid = Grid((-0.25, 1), [[0.5, 0.125], [0, 0.25]], (3, 2), "left_right")
     values = np.arange(-12, 12).reshape(2, 12) / 8

@@ -197,7 +197,7 @@ def sparse(**facts: type) -> Kind:
             **_stored_facts(stored, facts),
         )
         numbers = sum(tensor.size for tensor in stored.tensors.values())
-        return part_of(whole, _layout_in_units(mesh, levels, comm, layout, numbers))
+        return part_of(_layout_in_units(mesh, levels, comm, layout, numbers), whole)
 
     return Kind(Surrogate, contents, network, spreads=True, prepared=prepared)
 
