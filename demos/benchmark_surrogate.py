@@ -3,9 +3,9 @@
 
     python3 demos/benchmark_surrogate.py [CELLS_PER_SIDE] [POINTS]
 
-Prints the best of repeated runs. The transform is measured against copying the values; evaluation
-from nodal values and level by level, for few and for many kept coefficients, against the P1 network
-of the whole mesh, dolfinx's eval with the cells given, and the explicit layers.
+Prints the best of repeated runs. The transform is measured against copying the values; evaluation,
+on the mesh and around it, for few and for many kept coefficients, against the P1 network of the
+whole mesh, dolfinx's eval with the cells given, and the explicit layers.
 """
 
 import os
@@ -22,10 +22,8 @@ import numpy as np
 from dolfinx import fem, geometry, mesh
 
 from fe_relu import Grid, HierarchicalNetwork, P1Network, network_from_function
-from fe_relu.meshes.grid import surplus
-from fe_relu.hierarchy.transform import hierarchical_from_network
-from fe_relu.meshes.grid.locate import CUTS, Place
-from fe_relu.hierarchy.nested import NESTING
+from fe_relu.hierarchy import hierarchical_from_network
+from fe_relu.hierarchy.nested import NESTING, Nesting
 
 
 def seconds(job: Callable[[], object], repeats: int = 7) -> float:
@@ -53,16 +51,15 @@ def print_transform(n: int) -> None:
     print(f"transform in place, {n} x {n} cells, in ms and relative to copying the values")
     print(f"{'':14}{'copy':>10}{'there':>10}{'back':>10}{'there':>9}{'back':>9}{'off, eps':>11}")
     for diagonal in NESTING:
-        values = network_of(n, diagonal).values
-        work, place, cut = values.copy(), Place(0, 0, n, n), CUTS[diagonal]
-        levels = (n & -n).bit_length() - 1
+        network = network_of(n, diagonal)
+        values = network.values[None]
+        work, nesting = values.copy(), Nesting.of(network.part, (n & -n).bit_length() - 1)
 
-        def there(work=work, place=place, cut=cut, levels=levels) -> None:
-            surplus.settle(work, place, cut, levels, surplus.UNSETTLED)
-            surplus.split(work, place, cut, levels)
+        def there(work=work, nesting=nesting) -> None:
+            nesting.split(work, None)
 
-        def back(work=work, place=place, cut=cut, levels=levels) -> None:
-            surplus.join(work, place, cut, levels)
+        def back(work=work, nesting=nesting) -> None:
+            nesting.join(work, None)
 
         copy = seconds(lambda work=work, values=values: np.copyto(work, values))
         apart = seconds(there, 3)
@@ -93,18 +90,14 @@ def print_compression(h: HierarchicalNetwork) -> None:
 
 def evaluations(h: HierarchicalNetwork, x: np.ndarray) -> Iterator[tuple[str, Callable, int]]:
     """What is measured: a name, a call, and how many points it takes."""
-    whole, levels = h.to_p1(), h.levels
+    whole = h.to_p1()
     yield "P1 network of the whole mesh", lambda: whole(x), x.shape[1]
     around = 1.2 * x - 0.1
-    few = np.ascontiguousarray(x[:, : x.shape[1] // 20])
     for tol in (1e-1, 1e-2, 1e-4):
         s = h.compress(tol=tol, relative=True)
         name = f"{s.num_kept:,} kept"
-        yield f"{name}, nodal values", lambda s=s: s(x), x.shape[1]
+        yield f"{name}, on the mesh", lambda s=s: s(x), x.shape[1]
         yield f"{name}, 31 % of points outside", lambda s=s: s(around), x.shape[1]
-        for last in (levels - 1, levels - 2, levels // 2, 0):
-            count = few.shape[1]
-            yield f"{name}, levels above {last}", lambda s=s, k=last: s(few, nodal_levels=k), count
         if s.num_kept < 20_000:
             explicit, batch = s.explicit(), np.ascontiguousarray(x[:, :1000])
             yield f"{name}, explicit layers", lambda f=explicit, b=batch: f(b), batch.shape[1]

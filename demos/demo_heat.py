@@ -6,11 +6,12 @@
 #       format_name: light
 # ---
 
-# # Following the heat: a network that is updated in every time step
+# # Following the heat: a network in every time step
 #
-# The heat equation on a square with a wandering source; each rank follows its own moving points and
-# reads the temperature there in every step. `update` renews the output layer of the network and
-# leaves the hidden layers as they are.
+# The heat equation on a square with a wandering source; each rank follows its own moving points
+# and a few sensors that stay where they are, and reads the temperature there in every step. A
+# `Conversion` locates the space once; then the network of a step costs the copy of its values. A
+# plan does the same for the sensors: their cells are found once, for the networks of all steps.
 
 # +
 # SPDX-License-Identifier: MIT
@@ -25,7 +26,7 @@ import ufl
 from dolfinx import default_scalar_type, fem, mesh
 from tqdm import tqdm
 
-from fe_relu import network_from_function
+from fe_relu import Conversion
 from fe_relu.fenicsx import compat
 
 comm = MPI.COMM_WORLD
@@ -66,9 +67,10 @@ problem = compat.linear_problem(
 # +
 rng = np.random.default_rng(comm.rank)
 radius, angle = 0.45 * np.sqrt(rng.random(num_points)), 2 * np.pi * rng.random(num_points)
-network = network_from_function(old)
-history = np.empty((num_steps, num_points))
-spent = {"solve": 0.0, "update": 0.0, "evaluate": 0.0}
+conversion = Conversion(V)
+sensors = conversion(old).plan(np.array([[0.2, 0.5, 0.8], [0.5, 0.5, 0.5]]))
+history, measured = np.empty((num_steps, num_points)), np.empty((num_steps, 3))
+spent = {"solve": 0.0, "convert": 0.0, "evaluate": 0.0}
 
 for step in tqdm(range(num_steps), disable=comm.rank > 0, unit="step"):
     t = (step + 1) * dt
@@ -78,13 +80,13 @@ for step in tqdm(range(num_steps), disable=comm.rank > 0, unit="step"):
     new.x.scatter_forward()
     old.x.array[:] = new.x.array
     solved = perf_counter()
-    network = network.update(old)
-    updated = perf_counter()
+    network = conversion(old)
+    converted = perf_counter()
     points = 0.5 + radius * np.array([np.cos(angle + 3 * t), np.sin(angle + 3 * t)])
-    history[step] = network(points)
+    history[step], measured[step] = network(points), sensors(network)
     spent["solve"] += solved - start
-    spent["update"] += updated - solved
-    spent["evaluate"] += perf_counter() - updated
+    spent["convert"] += converted - solved
+    spent["evaluate"] += perf_counter() - converted
 # -
 
 # ## What it took, and what the points felt
@@ -111,8 +113,11 @@ if whole is not None:
     axes[0].scatter(*points[:, :300], s=3, color="white", alpha=0.6)
     axes[0].set_title("temperature at the end, and some of the points")
     figure.colorbar(image, ax=axes[0], shrink=0.9)
-    axes[1].plot(dt * np.arange(1, num_steps + 1), history[:, :12], linewidth=1)
-    axes[1].set(title="temperature along twelve paths", xlabel="time", ylabel="temperature")
+    times = dt * np.arange(1, num_steps + 1)
+    axes[1].plot(times, history[:, :12], linewidth=1)
+    axes[1].plot(times, measured, "--", color="black", linewidth=1.5)
+    axes[1].set(title="twelve paths, and three sensors (dashed)", xlabel="time")
+    axes[1].set_ylabel("temperature")
     picture = Path("pictures") / "heat.png"
     picture.parent.mkdir(exist_ok=True)
     figure.savefig(picture, dpi=110)

@@ -28,7 +28,7 @@ import ufl
 from dolfinx import default_scalar_type, fem, mesh
 from scipy import sparse
 
-from fe_relu import network_from_function
+from fe_relu import bounds, network_from_function
 from fe_relu.fenicsx import compat
 from fe_relu.meshes.grid.overlay import overlay_points
 
@@ -158,7 +158,7 @@ class Program:
         return -solver.getInfo().objective_function_value, solver.getSolution().col_value[:2]
 
 
-def program_of(layers, bounds):
+def program_of(layers, limits):
     """The network as a program over the box, the polygon and the cost included."""
     *hidden, output = layers
     program = Program(box)
@@ -166,7 +166,7 @@ def program_of(layers, bounds):
     for normal, limit in zip(outward, reach, strict=True):
         program.row([0, 1], normal, high=limit)
     before = np.array([0, 1])
-    for affine, pairs in zip(hidden, bounds, strict=True):
+    for affine, pairs in zip(hidden, limits, strict=True):
         weight, here = affine.weight, []
         for k, (low, high) in enumerate(zip(*pairs, strict=True)):
             entries = slice(*weight.indptr[k : k + 2])
@@ -188,17 +188,17 @@ def program_of(layers, bounds):
 
 # ## Three sets of bounds
 #
-# Exact ones from `network.bounds(box)`; interval arithmetic over the layers; and a number that is
+# Exact ones from `bounds(network, box)`; interval arithmetic over the layers; and a number that is
 # large enough, which is what one writes without bounds.
 
 # +
-bounds = network.bounds(box)
+exact = bounds(network, box)
 whole = network.gather(root=0)
 if whole is not None:
     network_layers = whole.explicit()
-    by_intervals = network_layers.bounds(box)
-    large = [(np.full(low.size, -1e3), np.full(low.size, 1e3)) for low, _ in bounds.layers]
-    ways = {"exact": bounds.layers, "intervals": by_intervals.layers, "1000": large}
+    by_intervals = bounds(network_layers, box)
+    large = [(np.full(low.size, -1e3), np.full(low.size, 1e3)) for low, _ in exact.layers]
+    ways = {"exact": exact.layers, "intervals": by_intervals.layers, "1000": large}
 
     print(f"{'mesh, vertices':26}{nx} x {ny}, {whole.mesh.num_vertices}")
     print(f"{'by hand':26}{scores.max():.9f} at ({best[0]:.4f}, {best[1]:.4f})")

@@ -5,8 +5,8 @@
 
 Who sends what to whom is a pure function of mesh partition, block layout and points. For some
 ranks of R, this runs the code that decides it: `Blocks.layouts`, `favourite` and `claimed` lay out
-blocks and give them to ranks, `ownership.owners` finds who answers each point, `Blocks.holders`
-whose windows hold each vertex, and `Parcels.of` sorts what goes to whom. Nothing is sent.
+blocks and give them to ranks, `Blocks.candidates` finds who answers each point, `Blocks.holders`
+whose parts hold each vertex, and `Parcels.of` sorts what goes to whom. Nothing is sent.
 
 Counted: messages to other ranks, the items in them, and items that stay. Of a rank's points at most
 `SAMPLE` are drawn in each region, and each stands for as many as were left out. Vertices are
@@ -40,12 +40,10 @@ import numpy as np
 from dolfinx import graph
 
 from fe_relu import Grid
-from fe_relu.meshes.grid import locate as kernels
-from fe_relu.meshes.grid import ownership
 from fe_relu.meshes.grid.blocks import Blocks, Window
-from fe_relu.fenicsx.conversion import REPLICATED_VALUES
+from fe_relu.meshes.mesh import Table
 from fe_relu.parallel.exchange import Parcels
-from fe_relu.meshes.grid.table import Table
+from fe_relu.parallel.layouts import REPLICATED_VALUES
 
 MAX_RANKS = 4096
 MAX_PARTITIONED = 64
@@ -72,7 +70,7 @@ class Setting:
     points: float
 
     @cached_property
-    def grid(self) -> Grid:
+    def mesh(self) -> Grid:
         side = isqrt(self.vertices) - 1
         return Grid(np.zeros(2), np.eye(2), (side, side), "right")
 
@@ -88,14 +86,14 @@ class Setting:
 
 def strips(setting: Setting) -> Blocks:
     parts = min(setting.size, setting.mesh.shape[1])
-    return Blocks(setting.mesh.shape, (1, parts), tuple(range(parts)))
+    return Blocks(setting.mesh, (1, parts), tuple(range(parts)))
 
 
 def compact_parts(setting: Setting) -> Blocks:
     columns = min(max(1, round(0.8 * sqrt(setting.size))), setting.mesh.shape[0])
     rows = min(setting.size // columns, setting.mesh.shape[1])
     ranks = np.random.default_rng(1).permutation(setting.size)[: columns * rows]
-    return Blocks(setting.mesh.shape, (columns, rows), tuple(int(rank) for rank in ranks))
+    return Blocks(setting.mesh, (columns, rows), tuple(int(rank) for rank in ranks))
 
 
 PARTITIONS = {"strips": strips, "parts": compact_parts}
@@ -109,15 +107,15 @@ def partition(setting: Setting, name: str) -> Blocks:
 @cache
 def blocks_for(setting: Setting, name: str) -> Blocks:
     """The blocks for a mesh partition."""
-    windows = [partition(setting, name).window(rank) for rank in range(setting.size)]
-    return aligned(setting, [_some_vertices(setting.mesh, window) for window in windows])
+    windows = [partition(setting, name).part(rank) for rank in range(setting.size)]
+    return aligned(setting, [_some_vertices(window) for window in windows])
 
 
 def aligned(setting: Setting, vertices: list[np.ndarray]) -> Blocks:
-    """What `fe_relu.redistribute.aligned_blocks` agrees on, from what every rank owns."""
+    """What `fe_relu.parallel.redistribute.aligned` agrees on, from what every rank owns."""
     found = []
     for layout in Blocks.layouts(setting.mesh, setting.size):
-        favourites = [layout.favourite(setting.mesh, own) for own in vertices]
+        favourites = [layout.favourite(own) for own in vertices]
         blocks = layout.claimed([block for block, _ in favourites])
         stays = [
             number
@@ -128,7 +126,7 @@ def aligned(setting: Setting, vertices: list[np.ndarray]) -> Blocks:
     return max(found, key=lambda pair: pair[0])[1]
 
 
-def _some_vertices(grid: Grid, window: Window, along_axis: int = 16) -> np.ndarray:
+def _some_vertices(window: Window, along_axis: int = 16) -> np.ndarray:
     """Evenly spaced ones of a part, the same number for all parts; none of an empty one."""
     if 0 in window.shape:
         return np.empty(0, np.int64)
@@ -137,7 +135,7 @@ def _some_vertices(grid: Grid, window: Window, along_axis: int = 16) -> np.ndarr
         start + (count * steps).astype(np.int64)
         for start, count in zip(window.start, window.shape, strict=True)
     )
-    return (j[:, None] * (grid.shape[0] + 1) + i).ravel()
+    return (j[:, None] * (window.grid.shape[0] + 1) + i).ravel()
 
 
 # ---- points of a rank ----------------------------------------------------------------------------
@@ -156,7 +154,7 @@ def anywhere(setting: Setting, name: str, rank: int, rng: np.random.Generator) -
 
 def drifting(setting: Setting, name: str, rank: int, rng: np.random.Generator) -> Points:
     """Points of the own block, moved. Its sides and corners are regions of their own."""
-    window = blocks_for(setting, name).window(rank)
+    window = blocks_for(setting, name).part(rank)
     drawn = [spread(rng, 0, (0, 0), (0, 0))]
     for (i, ni), (j, nj) in product(*map(_border_and_middle, window.start, window.shape)):
         x, weights = spread(rng, setting.density * ni * nj, (i, j), (ni, nj))
@@ -174,7 +172,7 @@ def _border_and_middle(start: int, count: int) -> list[tuple[int, int]]:
 
 def own_cells(setting: Setting, name: str, rank: int, rng: np.random.Generator) -> Points:
     """Points in the cells of the mesh that the rank owns."""
-    part = partition(setting, name).window(rank)
+    part = partition(setting, name).part(rank)
     return spread(rng, setting.density * part.shape[0] * part.shape[1], part.start, part.shape)
 
 
@@ -195,7 +193,7 @@ def owned_vertices(setting: Setting, name: str, rank: int) -> tuple[np.ndarray, 
 
     Kinds are told apart by the block columns and block rows on their two sides.
     """
-    part, blocks = partition(setting, name).window(rank), blocks_for(setting, name)
+    part, blocks = partition(setting, name).part(rank), blocks_for(setting, name)
     i, across = _kinds(part.start[0], part.shape[0], blocks.column_of_cell)
     j, along = _kinds(part.start[1], part.shape[1], blocks.row_of_cell)
     numbers = j[:, None] * (setting.mesh.shape[0] + 1) + i
@@ -232,25 +230,23 @@ class Traffic:
         return Traffic(int(away.sum()), float(counts[away].sum()), float(counts[~away].sum()))
 
 
-def owners(grid: Grid, blocks: Blocks, x: np.ndarray) -> np.ndarray:
-    """The rank that answers each point, found as `fe_relu.routing` does."""
-    frame = kernels.lattice_frame(grid, np.float64)
-    first_of_row, ranks = blocks.row_of_cell * blocks.counts[0], np.array(blocks.ranks)
-    return ownership.owners(x[0], x[1], frame, blocks.column_of_cell, first_of_row, ranks)
+def owners(blocks: Blocks, x: np.ndarray) -> np.ndarray:
+    """The rank that answers each point, found as `fe_relu.parallel.routing` does."""
+    return blocks.candidates(x, np.arange(x.shape[1]), np.dtype(np.float64))[1]
 
 
 def asking(setting: Setting, asked: str, rank: int) -> Traffic:
     """The points that a rank sends out to be evaluated."""
     points, name = EVALUATIONS[asked]
     x, weights = points(setting, name, rank, np.random.default_rng(rank))
-    destinations = owners(setting.mesh, blocks_for(setting, name), x)
+    destinations = owners(blocks_for(setting, name), x)
     return Traffic.of(destinations, weights, rank, setting.size)
 
 
 def moving(setting: Setting, name: str, rank: int) -> Traffic:
-    """The nodal values that a rank sends out in a conversion or an update."""
+    """The nodal values that a rank sends out when a function is converted."""
     vertices, counts = owned_vertices(setting, name, rank)
-    positions, ranks = blocks_for(setting, name).holders(setting.mesh, vertices)
+    positions, ranks = blocks_for(setting, name).holders(vertices)
     return Traffic.of(ranks, counts[positions], rank, setting.size)
 
 
@@ -278,24 +274,24 @@ def evaluation(setting: Setting, asked: str) -> Load:
 
 
 @cache
-def update(setting: Setting, name: str) -> Load:
+def conversion(setting: Setting, name: str) -> Load:
     return Load.of([moving(setting, name, rank) for rank in setting.looked_at], VALUE)
 
 
 def window_bytes(setting: Setting) -> int:
     """Nodal values of the largest window, and once more in a table with its ring."""
-    windows = [blocks_for(setting, "parts").window(rank) for rank in setting.looked_at]
-    ringed = [Window(w.start, (w.shape[0] + 2, w.shape[1] + 2)) for w in windows]
-    most = [max(w.num_vertices(has_centres=False) for w in both) for both in (windows, ringed)]
+    windows = [blocks_for(setting, "parts").part(rank) for rank in setting.looked_at]
+    ringed = [Window(w.grid, w.start, (w.shape[0] + 2, w.shape[1] + 2)) for w in windows]
+    most = [max(w.num_vertices for w in both) for both in (windows, ringed)]
     return VALUE * sum(most)
 
 
 def route_bytes(setting: Setting) -> float:
     """What `Redistribution` keeps: position and order of values sent, place of those received."""
     ranks = [moving(setting, "parts", rank) for rank in setting.looked_at]
-    windows = [blocks_for(setting, "parts").window(rank) for rank in setting.looked_at]
+    windows = [blocks_for(setting, "parts").part(rank) for rank in setting.looked_at]
     sent = max(traffic.travelling + traffic.kept for traffic in ranks)
-    return INDEX * (2 * sent + max(w.num_vertices(has_centres=False) for w in windows))
+    return INDEX * (2 * sent + max(w.num_vertices for w in windows))
 
 
 # ---- DOLFINx's own partition ---------------------------------------------------------------------
@@ -325,7 +321,7 @@ def _adjacent_triangles(side: int) -> np.ndarray:
 
 
 def partitioned_loads(setting: Setting) -> tuple[Blocks, Load, Load]:
-    """Blocks, evaluation at a random point of each own square, and update; of all ranks."""
+    """Blocks, evaluation at a random point of each own square, and conversion; of all ranks."""
     part, (nx, ny), rng = partitioned(setting), setting.mesh.shape, np.random.default_rng(0)
     padded = np.pad(part.reshape(ny, nx), (0, 1), mode="edge").ravel()
     owned = [np.flatnonzero(padded == rank) for rank in range(setting.size)]
@@ -333,9 +329,9 @@ def partitioned_loads(setting: Setting) -> tuple[Blocks, Load, Load]:
     asked, moved = [], []
     for rank, vertices in enumerate(owned):
         j, i = np.divmod(np.flatnonzero(part == rank), nx)
-        found = owners(setting.mesh, blocks, np.array([i, j]) + rng.random((2, i.size)))
+        found = owners(blocks, np.array([i, j]) + rng.random((2, i.size)))
         asked.append(Traffic.of(found, np.ones(found.size), rank, setting.size))
-        ranks = blocks.holders(setting.mesh, vertices)[1]
+        ranks = blocks.holders(vertices)[1]
         moved.append(Traffic.of(ranks, np.ones(ranks.size), rank, setting.size))
     return blocks, Load.of(asked, POINT + VALUE), Load.of(moved, VALUE)
 
@@ -387,26 +383,28 @@ def print_evaluation(title: str, settings: list[Setting]) -> None:
         print(f"{setting.size:5}{shape(blocks_for(setting, 'parts')):>9}{loads}")
 
 
-def print_update(title: str, settings: list[Setting]) -> None:
-    print(f"\n{title}: update, per rank; memory of a rank")
-    above = f"{'from strips':>21}{'from parts':>21}{'replicated':>12}{'values':>10}{'kept for':>10}"
+def print_conversion(title: str, settings: list[Setting]) -> None:
+    print(f"\n{title}: conversion(u), per rank; memory of a rank")
+    above = (
+        f"{'from strips':>21}{'from parts':>21}{'replicated':>12}{'values':>10}{'kept by a':>12}"
+    )
     print(f"{'':5}{above}")
-    print(f"{'ranks':>5}{HEADER * 2}{'bytes':>12}{'and ring':>10}{'updates':>10}")
+    print(f"{'ranks':>5}{HEADER * 2}{'bytes':>12}{'and ring':>10}{'Conversion':>12}")
     for setting in settings:
-        loads = "".join(written(update(setting, name)) for name in PARTITIONS)
+        loads = "".join(written(conversion(setting, name)) for name in PARTITIONS)
         replicated = human(VALUE * setting.vertices * (1 - 1 / setting.size))
-        memory = f"{human(window_bytes(setting)):>10}{human(route_bytes(setting)):>10}"
+        memory = f"{human(window_bytes(setting)):>10}{human(route_bytes(setting)):>12}"
         print(f"{setting.size:5}{loads}{replicated:>12}{memory}")
 
 
 def print_partitioned(most: int) -> None:
     print("\nDOLFINx's partitioner beside the modelled parts, N/R = P/R = 10^4")
-    print(f"{'':14}{'own part':>21}{'as modelled':>21}{'update':>21}{'as modelled':>21}")
+    print(f"{'':14}{'own part':>21}{'as modelled':>21}{'conversion(u)':>21}{'as modelled':>21}")
     print(f"{'ranks':>5}{'blocks':>9}{HEADER * 4}")
     for size in rank_counts(min(most, MAX_PARTITIONED))[1:]:
         setting = Setting(size, 10**4 * size, 10**4 * size)
         blocks, own, moved = partitioned_loads(setting)
-        loads = (own, evaluation(setting, "own part"), moved, update(setting, "parts"))
+        loads = (own, evaluation(setting, "own part"), moved, conversion(setting, "parts"))
         print(f"{size:5}{shape(blocks):>9}{''.join(written(load) for load in loads)}")
 
 
@@ -429,7 +427,7 @@ def print_crowded(settings: list[Setting]) -> None:
     for setting in settings:
         side, rng = setting.mesh.shape[0], np.random.default_rng(0)
         x, _ = spread(rng, SAMPLE, (0.2 * side, 0.2 * side), (0.1 * side, 0.1 * side))
-        found = owners(setting.mesh, blocks_for(setting, "parts"), x)
+        found = owners(blocks_for(setting, "parts"), x)
         answered = np.bincount(found, minlength=setting.size)
         busiest = answered.max() / answered.mean()
         print(f"{setting.size:5}{np.count_nonzero(answered):20}{busiest:34.1f}")
@@ -442,22 +440,24 @@ def steps(
     grid: Grid, blocks: Blocks, size: int, x: np.ndarray
 ) -> Iterator[tuple[str, Callable[[], object]]]:
     """What a rank does with its points x, and with as many messages that come to it."""
-    window = Window((0, 0), (8, 8))
-    table = Table.of(grid, window, np.ones((1, window.num_vertices(False))))
-    destinations = owners(grid, blocks, x)
+    window = Window(grid, (0, 0), (8, 8), 1)
+    table = window.table(np.ones((1, window.num_vertices)))
+    destinations = owners(blocks, x)
     parcels = Parcels.of(destinations, size)
-    packed, found = parcels.pack(x), parcels.like((1,), np.float64)
-    yield "find owners", lambda: owners(grid, blocks, x)
+    packed, found = parcels.pack(x), parcels.room((1,), np.dtype(np.float64))
+    values = np.empty((1, x.shape[1]))
+    yield "answer, list others'", lambda: table.values(x, np.float64).away
+    yield "find owners", lambda: owners(blocks, x)
     yield "sort by rank", lambda: Parcels.of(destinations, size)
     yield "pack", lambda: parcels.pack(x)
     yield "join, answer, split", lambda: answered(table, packed)
-    yield "unpack", lambda: parcels.unpack(found)
+    yield "unpack", lambda: parcels.unpack(found, values)
 
 
 def answered(table: Table, packed: list[np.ndarray]) -> list[np.ndarray]:
-    """What arrived, joined, asked in one call, and split again, as in `fe_relu.routing`."""
+    """What arrived, joined, asked in one call, and split again."""
     numbers = [points.shape[1] for points in packed]
-    found = table.values(np.concatenate(packed, axis=1), np.float64)
+    found = table.values(np.hstack(packed), np.float64).numbers
     return np.split(found, np.cumsum(numbers)[:-1], axis=-1)
 
 
@@ -475,7 +475,7 @@ def print_overheads(size: int) -> None:
     """The cost of a message is that of one point to each rank; of a point, that of many to few."""
     grid, few = Setting(size, 10**6, 1).mesh, min(size, 4)
     blocks_of_many, blocks_of_few = Blocks.layouts(grid, size)[0], Blocks.layouts(grid, few)[0]
-    starts = [blocks_of_many.window(rank).start for rank in range(size)]
+    starts = [blocks_of_many.part(rank).start for rank in range(size)]
     x, _ = spread(np.random.default_rng(0), SAMPLE, (0, 0), grid.shape)
     one_each = steps(grid, blocks_of_many, size, np.array(starts).T + 0.5)
     message = {name: seconds(job) / size for name, job in one_each}
@@ -485,17 +485,17 @@ def print_overheads(size: int) -> None:
     print(f"{'':20}{'µs per message':>16}{'ns per point':>14}")
     for name in message:
         print(f"{name:20}{1e6 * message[name]:16.1f}{1e9 * point[name]:14.1f}")
-    held = call_bytes(x, Parcels.of(owners(grid, blocks_of_few, x), few))
+    held = call_bytes(x, Parcels.of(owners(blocks_of_few, x), few))
     print(f"memory while a call runs: {held:.0f} bytes per point")
     print_limits(message["sum"], point["sum"])
 
 
 def call_bytes(x: np.ndarray, parcels: Parcels) -> float:
     """All arrays of a call, per point of a rank that is sent as many points as it sends."""
-    packed, answers = parcels.pack(x), parcels.like((1,), x.dtype)
-    destinations = np.empty(x.shape[1], np.int32)
+    packed, answers = parcels.pack(x), parcels.room((1,), x.dtype)
+    destinations, away = np.empty(x.shape[1], np.int32), np.empty(x.shape[1], np.int64)
     sent_and_received = 2 * [*packed, *answers] + packed  # joined
-    held = [x, destinations, parcels.order, parcels.unpack(answers), *sent_and_received]
+    held = [x, away, destinations, parcels.order, np.empty(x.shape[1]), *sent_and_received]
     return sum(array.nbytes for array in held) / x.shape[1]
 
 
@@ -530,8 +530,8 @@ LINES: list[tuple[str, Callable[[Setting], Load], dict]] = [
         {"color": "#2a7ab8", "marker": "^"},
     ),
     (
-        "update",
-        lambda setting: update(setting, "parts"),
+        "a function converted",
+        lambda setting: conversion(setting, "parts"),
         {"color": "#4b4b4b", "marker": "D", "linestyle": ":"},
     ),
 ]
@@ -581,7 +581,7 @@ def main() -> None:
     print(f"replicated by default up to {replicated}")
     for name, row in settings.items():
         print_evaluation(name, row)
-        print_update(name, row)
+        print_conversion(name, row)
     print_partitioned(most)
     print_awkward(most)
     print_crowded(settings[DRAWN[0]])
