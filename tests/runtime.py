@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Files in onnxruntime, and Python without one of its packages."""
+"""Files in onnxruntime, modules in torch, and Python without one of its packages."""
 
 import os
 import subprocess
@@ -40,6 +40,21 @@ def run_file(path, points):
     """What a valid file gives at points (2, n), shape (k, n)."""
     (values,) = session(path).run(["u"], {"x": np.ascontiguousarray(points.T)})
     return values.T
+
+
+def rows(x):
+    """Points (2, n) as torch takes them."""
+    import torch
+
+    return torch.from_numpy(np.ascontiguousarray(x.T))
+
+
+def run(module, x):
+    """What a torch module gives at points (2, n), shape (k, n)."""
+    import torch
+
+    with torch.no_grad():
+        return module(rows(x)).numpy().T
 
 
 def without(package, code):

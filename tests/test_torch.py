@@ -10,117 +10,14 @@ import numpy as np
 import pytest
 import torch
 from dolfinx import fem
+from test_export import FLOATS, at, everywhere, network_on, p2_on
+from test_export import MODULES as MAKES
 from torch import nn
 
 import fe_relu
-from cases import (
-    DIAGONALS,
-    SHAPES,
-    bound,
-    evaluated,
-    mapped,
-    points_in_cells,
-    random_function,
-    rectangle,
-    same_layers,
-)
+from cases import DIAGONALS, bound, random_function, rectangle, same_layers
 from fe_relu import Affine, P1Network, ReLUNetwork, from_torch, to_torch
-from fe_relu.formats import onnx as onnx_
-from runtime import without
-from test_p1 import FLOATS, at, everywhere, network_on
-
-torch.set_num_threads(1)
-
-#: Options of `to_torch` that make the same function.
-MAKES = {
-    "relu": {},
-    "sparse relu": {"sparse": True},
-    "active": {"form": "active"},
-    "active, trainable": {"form": "active", "trainable": "output"},
-}
-
-
-def rows(x):
-    """Points (2, n) as torch takes them."""
-    return torch.from_numpy(np.ascontiguousarray(x.T))
-
-
-def run(module, x):
-    with torch.no_grad():
-        return module(rows(x)).numpy().T
-
-
-@pytest.mark.parametrize("make", MAKES)
-@pytest.mark.parametrize("diagonal", DIAGONALS)
-def test_modules_give_what_dolfinx_gives(comm, diagonal, make, rng):
-    for shape, components in [((1, 1), None), ((3, 5), None), ((6, 3), 2)]:
-        msh = mapped(rectangle(comm, diagonal, shape), np.array([[1.0, 0.5], [-0.25, 1.0]]))
-        V = fem.functionspace(msh, ("P", 1) if components is None else ("P", 1, (components,)))
-        u = random_function(V, rng)
-        for layout in ("replicated", "blocks"):
-            network = fe_relu.network_from_function(u, layout=layout)
-            points, cells = points_in_cells(msh, 50, np.random.default_rng(comm.rank))
-            values = run(to_torch(network, **MAKES[make]), points)
-            expected = evaluated(u, points, cells)
-            assert values.shape == expected.shape
-            assert np.abs(values - expected).max(initial=0) <= 1e-12 * network.size
-
-
-@pytest.mark.parametrize("make", MAKES)
-@pytest.mark.parametrize("diagonal", DIAGONALS)
-def test_modules_give_the_network_everywhere(diagonal, make, rng):
-    for shape, dtype in zip(SHAPES, FLOATS * 2, strict=True):
-        for frame, outputs in itertools.product(["unit", "far"], [(), (3,)]):
-            network = network_on(frame, shape, diagonal, rng, outputs=outputs, dtype=dtype)
-            x = at(network.mesh, everywhere(shape, rng)).astype(dtype)
-            values = run(to_torch(network, **MAKES[make]), x)
-            expected = np.atleast_2d(network(x))
-            assert values.dtype == dtype
-            if "active" in make:
-                assert (values == expected).all()
-            near = np.abs(values - expected) <= bound(network.mesh, x, network.values, dtype)
-            assert near.all()
-
-
-def slopes(module, x):
-    """The derivative of each output by each coordinate, shape (k, 2, n)."""
-    points = rows(x).requires_grad_()
-    outputs = module(points).sum(dim=0)
-    found = [torch.autograd.grad(output, points, retain_graph=True)[0] for output in outputs]
-    return torch.stack(found).numpy().transpose(0, 2, 1)
-
-
-@pytest.mark.parametrize("dtype", FLOATS)
-@pytest.mark.parametrize("diagonal", DIAGONALS)
-def test_derivatives_are_the_gradient_on_kinks_too(diagonal, dtype, rng):
-    for shape, frame in itertools.product(SHAPES, ["unit", "rotated"]):
-        network = network_on(frame, shape, diagonal, rng, outputs=(2,), dtype=dtype)
-        halves = np.indices([4 * (n + 2) + 1 for n in shape]).reshape(2, -1) / 4 - 1
-        around = rng.random((2, 300)) * (np.array(shape)[:, None] + 2) - 1
-        lattice = np.hstack([halves, around])
-        if frame != "unit":  # there the end of the ring is rounded to either side
-            beside = np.abs(lattice - np.c_[list(shape)] / 2) < np.c_[list(shape)] / 2 + 0.999
-            lattice = lattice[:, beside.all(axis=0)]
-        x = at(network.mesh, lattice).astype(dtype)
-        expected = network.gradient(x)
-        for make in ("active", "active, trainable"):
-            error = np.abs(slopes(to_torch(network, **MAKES[make]), x) - expected)
-            assert error.max() <= 8 * np.finfo(dtype).eps * np.abs(expected).max()
-
-
-@pytest.mark.parametrize("diagonal", DIAGONALS)
-def test_beyond_the_ring_there_is_no_slope(diagonal, rng):
-    network = network_on("unit", (3, 5), diagonal, rng, outputs=(2,))
-    lattice = np.indices((33, 37)).reshape(2, -1) / 2 - 6
-    beyond = (lattice < -1).any(axis=0) | (lattice > np.array([[4], [6]])).any(axis=0)
-    found = slopes(to_torch(network, form="active"), at(network.mesh, lattice[:, beyond]))
-    assert (found == 0).all()
-
-
-def test_points_that_are_not_finite_give_nan(rng):
-    module = to_torch(network_on("unit", (3, 5), "crossed", rng), form="active")
-    x = np.array([[np.nan, 1, np.inf, 1], [1, np.nan, 1, 1]])
-    assert np.isnan(run(module, x)).tolist() == [[True, True, True, False]]
+from runtime import rows, run, without
 
 
 @pytest.mark.parametrize("make", MAKES)
@@ -187,7 +84,7 @@ def test_parameters_of_choice_are_trainable(options, expected, rng):
 
 @pytest.mark.parametrize("diagonal", DIAGONALS)
 def test_derivatives_by_nodal_values_are_the_hats(diagonal, rng):
-    network = network_on("sheared", (3, 5), diagonal, rng)
+    network = network_on("rotated", (3, 5), diagonal, rng)
     x = at(network.mesh, everywhere((3, 5), rng))[:, ::7]
     lines, hats, _ = network.explicit().layers
     activations = ReLUNetwork((lines, hats))(x).clip(0).T
@@ -318,9 +215,11 @@ def test_what_is_no_relu_network_is_refused_by_name(case):
         from_torch(module)
 
 
-def test_what_is_no_module_is_refused():
+def test_what_is_no_module_is_refused(rng):
     with pytest.raises(TypeError, match="takes a torch module, not int"):
         from_torch(3)
+    with pytest.raises(ValueError, match="ActiveTable"):
+        from_torch(to_torch(p2_on("unit", (1, 1), "right", rng), form="active"))
 
 
 OPTIONS = {
@@ -340,16 +239,6 @@ def test_bad_options_are_refused_on_every_rank(comm, case, rng):
         to_torch(network, **options)
 
 
-def test_large_dense_layers_are_refused_and_sparse_ones_are_not(monkeypatch, rng):
-    network = network_on("unit", (40, 40), "right", rng)
-    monkeypatch.setattr(onnx_, "DENSE_BYTES", 1 << 20)
-    with pytest.raises(ValueError, match=r'sparse=True or form="active"'):
-        to_torch(network)
-    x = rng.random((2, 100)) * 40
-    for make in ("sparse relu", "active"):
-        assert run(to_torch(network, **MAKES[make]), x)[0] == pytest.approx(network(x), abs=1e-11)
-
-
 def test_no_random_numbers_are_drawn(rng):
     state = torch.get_rng_state()
     to_torch(network_on("unit", (3, 5), "right", rng), trainable="all")
@@ -364,6 +253,8 @@ def test_networks_of_layers_become_modules(rng):
         assert run(to_torch(network, **options), x) == pytest.approx(network(x), rel=1e-12)
     with pytest.raises(ValueError, match=r'a ReLUNetwork has no form="active"'):
         to_torch(network, form="active")
+    with pytest.raises(ValueError, match='a P2Network cannot be trained; form="relu"'):
+        to_torch(p2_on("unit", (1, 1), "right", rng), form="active", trainable="output")
 
 
 def test_a_missing_torch_is_named_with_its_packages():

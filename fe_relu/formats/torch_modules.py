@@ -70,7 +70,7 @@ class TorchArrays:
         return integers.clamp(max=most)
 
     def take(self, table: Any, entries: Any) -> Any:
-        return table.index_select(1, entries)
+        return table.index_select(1, entries).to(self.dtype)
 
 
 class ActiveNeurons(nn.Module):

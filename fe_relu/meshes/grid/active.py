@@ -160,8 +160,17 @@ class Piece:
 def values_at(arrays: Arrays, table: Any, points: Located) -> Any:
     """Values at located points, shape (k, n)."""
     start, value = arrays.take(table, points.first), arrays.take(table, points.middle)
-    end = arrays.take(table, points.last)
-    return start + points.high * (value - start) + points.low * (end - value)
+    return between(arrays, points, start, value, arrays.take(table, points.last))
+
+
+def between(arrays: Arrays, points: Located, start: Any, value: Any, end: Any) -> Any:
+    """The value at a point from those at its vertices, theirs to the bit where the point is one.
+
+    There the slope is that of its triangle all the same, for who differentiates this.
+    """
+    high, rise = points.high, value - start
+    near = arrays.where(high >= 1, value + (high - 1) * rise, start + high * rise)
+    return near + points.low * (end - value)
 
 
 def nan_where_not_finite(x: Any, y: Any) -> Any:
@@ -193,8 +202,7 @@ class P2Piece(Piece):
             factor * surplus
             for factor, surplus in zip(self._bumps(arrays, points), surpluses, strict=True)
         )
-        linear = start + points.high * (value - start) + points.low * (end - value)
-        return linear + (fm + ml + fl)
+        return between(arrays, points, start, value, end) + (fm + ml + fl)
 
     def _halved(self, arrays: Arrays, points: Located) -> tuple[Any, ...]:
         width, size = self.grid.shape[0] + 3, RECORD[False]
