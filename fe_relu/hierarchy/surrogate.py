@@ -223,15 +223,19 @@ class Surrogate:
         values[:, places] = rows[:, ~everywhere]
         return nesting.join(values, coarse)
 
-    def functions(self) -> Iterator[tuple[Window, npt.NDArray]]:
+    def functions(self, *, beyond: bool = False) -> Iterator[tuple[Window, npt.NDArray]]:
         """P1 functions on meshes of several levels, of which this is the sum everywhere.
 
         Each is the window of a level's mesh that this rank holds, the whole one of levels that all
         ranks hold alike, and its nodal values (k, n) there.
+
+        Args:
+            beyond: Only those that are not zero beyond the mesh, where hats of inner vertices are.
         """
         level, _ = levels_and_stars(self.mesh, self.levels, self.vertices)
         rows = np.atleast_2d(self.coefficients)
-        for at in [int(at) for at in np.unique(level)] or [0]:
+        chosen = level[self._on_border] if beyond else level
+        for at in [int(at) for at in np.unique(chosen)] or [0]:
             shared = self.nesting.is_shared and at <= self.nesting.outer
             mesh = self.nesting.up_to(max(at, self.nesting.outer)).window
             factor = 1 << (self.levels - at)
@@ -240,6 +244,13 @@ class Surrogate:
             values = np.zeros((len(rows), window.num_vertices), self.dtype)
             values[:, window.local_numbers(vertices)] = rows[:, level == at]
             yield window, values
+
+    @property
+    def _on_border(self) -> npt.NDArray[np.bool_]:
+        """Which of the vertices are on the border of the mesh."""
+        i, j, centre = self.mesh.places(self.vertices)
+        nx, ny = self.mesh.shape
+        return ~centre & ((i % nx == 0) | (j % ny == 0))
 
     def explicit(self) -> ReLUNetwork:
         """The same function as three affine layers with a ReLU after the first two.
@@ -300,7 +311,8 @@ class SurrogateTable:
     @cached_property
     def outside(self) -> list[Table]:
         """Level by level, as hats reach beyond the mesh."""
-        return [window.table(values) for window, values in self.surrogate.functions()]
+        parts = self.surrogate.functions(beyond=True)
+        return [window.table(values) for window, values in parts]
 
     def values(self, x: npt.NDArray, dtype: npt.DTypeLike) -> Answers:
         """Values at points (2, n), shape (k, n)."""
@@ -309,7 +321,8 @@ class SurrogateTable:
         mesh = self.surrogate.mesh
         if _mark_outside(x[0], x[1], lattice_frame(mesh, dtype), mesh.shape, beyond):
             away = x[:, beyond]
-            found.numbers[:, beyond] = sum(t.values(away, dtype).numbers for t in self.outside)
+            parts = (table.values(away, dtype).numbers for table in self.outside)
+            found.numbers[:, beyond] = sum(parts)
         return found
 
 
