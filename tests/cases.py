@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Meshes and functions that many tests share, the same on any number of ranks."""
 
+import basix
 import numpy as np
 from dolfinx import fem, mesh
 
@@ -46,46 +47,56 @@ def mapped(msh, matrix):
     return msh
 
 
-def on_first_rank(_comm, _nparts, _kinds, cells):
+def on_first_rank(_comm, _nparts, kinds, cells):
     """A partitioner that leaves all other ranks without cells."""
     from dolfinx import graph
 
-    destinations = graph.adjacencylist(np.zeros((len(cells[0]) // 3, 1), np.int32))
+    corners = {"interval": 2, "triangle": 3, "tetrahedron": 4}[kinds[0].name]
+    destinations = graph.adjacencylist(np.zeros((len(cells[0]) // corners, 1), np.int32))
     return getattr(destinations, "_cpp_object", destinations)
 
 
 def random_function(V, rng):
-    """The same random P1 or P2 function on every partition of a `create_rectangle` mesh."""
+    """The same random P1 or P2 function on every partition of a mesh that dolfinx generates."""
     msh, bs = V.mesh, V.dofmap.index_map_bs
     values = rng.standard_normal((msh.geometry.index_map().size_global, bs))
     u = fem.Function(V, dtype=msh.geometry.x.dtype)
     nodal = values[msh.geometry.input_global_indices]
     cells, dofs, array = compat.geometry_dofmap(msh), V.dofmap.list, u.x.array.reshape(-1, bs)
-    array[dofs[:, :3].ravel()] = nodal[cells].reshape(-1, bs)
+    corners = cells.shape[1]
+    array[dofs[:, :corners].ravel()] = nodal[cells].reshape(-1, bs)
     if V.ufl_element().degree == 2:
         factors = rng.standard_normal(values.shape)[msh.geometry.input_global_indices]
-        for k, (a, b) in enumerate([(1, 2), (0, 2), (0, 1)]):
-            array[dofs[:, 3 + k]] = factors[cells[:, a]] * factors[cells[:, b]]
+        edges = basix.topology(basix.CellType[msh.topology.cell_type.name])[1]
+        for k, (a, b) in enumerate(edges):
+            array[dofs[:, corners + k]] = factors[cells[:, a]] * factors[cells[:, b]]
     return u
+
+
+def weights_in_cell(corners, count, rng):
+    """Barycentric coordinates: random ones, then two corners, two points of edges, the middle."""
+    one = np.eye(corners)
+    edges = (one[0] + one[1]) / 2, (one[-2] + 5 * one[-1]) / 6
+    return rng.dirichlet(np.ones(corners), count), np.array([one[0], one[-1], *edges, one.mean(0)])
 
 
 def points_in_cells(msh, count, rng):
     """Random points, corners, edge points and centroids of this rank's cells, with the cells."""
-    cells = msh.topology.index_map(2).size_local
+    dim, cells = msh.geometry.dim, msh.topology.index_map(msh.topology.dim).size_local
     if cells == 0:
-        return np.empty((2, 0), msh.geometry.x.dtype), np.empty(0, np.int32)
-    special = np.array([[6, 0, 0], [0, 0, 6], [3, 3, 0], [0, 1, 5], [2, 2, 2]]) / 6
-    weights = np.concatenate([rng.dirichlet(np.ones(3), count), np.repeat(special, cells, axis=0)])
+        return np.empty((dim, 0), msh.geometry.x.dtype), np.empty(0, np.int32)
+    nodes = compat.geometry_dofmap(msh)
+    anywhere, special = weights_in_cell(nodes.shape[1], count, rng)
+    weights = np.concatenate([anywhere, np.repeat(special, cells, axis=0)])
     where = np.concatenate([rng.integers(0, cells, count), np.tile(np.arange(cells), len(special))])
-    corners = msh.geometry.x[compat.geometry_dofmap(msh)[where]][:, :, :2]
-    points = np.einsum("nv,nvd->dn", weights, corners)
+    points = np.einsum("nv,nvd->dn", weights, msh.geometry.x[nodes[where]][:, :, :dim])
     return points.astype(msh.geometry.x.dtype), where.astype(np.int32)
 
 
 def evaluated(u, points, cells):
     """dolfinx's own values, shape (k, n)."""
     padded = np.zeros((points.shape[1], 3), points.dtype)
-    padded[:, :2] = points.T
+    padded[:, : len(points)] = points.T
     return u.eval(padded, cells).reshape(points.shape[1], u.function_space.dofmap.index_map_bs).T
 
 
@@ -144,4 +155,5 @@ __all__ = [
     "rectangle",
     "same_layers",
     "sampled_error",
+    "weights_in_cell",
 ]

@@ -52,7 +52,7 @@ def _time_limit_and_barrier(request):
     faulthandler.cancel_dump_traceback_later()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def comm():
     return MPI.COMM_WORLD
 

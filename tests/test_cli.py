@@ -17,10 +17,10 @@ from dolfinx import fem
 
 import fe_relu
 from cases import DIAGONALS, evaluated, points_in_cells, random_function, rectangle
-from fe_relu.formats import replacing
 from fe_relu.cli import main as cli
 from fe_relu.cli import npy_points, npz, streaming, text_points
 from fe_relu.cli.summary import explicit_size
+from fe_relu.formats import replacing
 from fe_relu.hierarchy.transform import hierarchical_from_network
 
 TESTS = Path(__file__).parent

@@ -33,8 +33,8 @@ from fe_relu import (
     p2_layers,
 )
 from fe_relu.meshes.grid.hats import hidden_layers, mesh_hats
-from fe_relu.networks.p2_layers import numbered_edges
 from fe_relu.meshes.grid.midpoints import bump_size
+from fe_relu.networks.p2_layers import numbered_edges
 
 FLOATS = (np.float32, np.float64)
 SHAPES = [(1, 1), (3, 5), (4, 4)]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from fe_relu.basics.arguments import checked_levels
+from fe_relu.basics.arguments import TOLERANCE, checked_levels
 from fe_relu.fenicsx.meshes import LocatedMesh, located_mesh, mark_of, require_unmoved
 from fe_relu.fenicsx.spaces import (
     ends_of_dofs,
@@ -75,7 +75,7 @@ class Conversion:
     _: KW_ONLY
     layout: Any = "auto"
     levels: int | None = None
-    rtol: float = 1e-8
+    rtol: float = TOLERANCE
     located: LocatedMesh = field(init=False, repr=False)
     mark: int = field(init=False, repr=False)
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from fe_relu.analysis.certificate import Bounds, Certificate, copied_bounds, difference
 from fe_relu.analysis.piecewise import Triangles
-from fe_relu.basics.arguments import checked_tolerance
+from fe_relu.basics.arguments import MOST_TOLERANCE, TOLERANCE, checked_tolerance
 from fe_relu.basics.refusals import wrong_kind
 from fe_relu.fenicsx.conversion import node_of_dof
 from fe_relu.fenicsx.meshes import LocatedMesh, located_mesh, mark_of, require_unmoved
@@ -27,6 +27,7 @@ from fe_relu.fenicsx.spaces import (
     space_of,
 )
 from fe_relu.hierarchy.surrogate import Surrogate
+from fe_relu.meshes.grid.grid import on_grid
 from fe_relu.meshes.recognition.cells import NotStructuredError
 from fe_relu.networks.nodal import NodalNetwork, layout_of
 from fe_relu.networks.plan import Plan
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
 
 def function_from_network(
-    network: Network, V: fem.FunctionSpace, *, rtol: float = 1e-8
+    network: Network, V: fem.FunctionSpace, *, rtol: float | None = None
 ) -> tuple[fem.Function, Certificate]:
     """The function in V with the network's values at the nodes, and how far it is off.
 
@@ -51,7 +52,8 @@ def function_from_network(
             rank), or any callable that maps points (2, n) to values (n,) or (k, n). Of a plain
             callable nothing can be proven: `Certificate.upper` is infinite.
         V: A scalar or blocked P1 or P2 space on any triangle mesh in the plane.
-        rtol: As for `grid_from_mesh`, to tell whether V is on the network's own grid.
+        rtol: As for `grid_from_mesh`, to tell whether V is on the network's own grid; by default
+            what accepts the mesh that the network came from.
 
     Returns:
         The function, of the floating-point type of the mesh, and bounds of
@@ -82,12 +84,13 @@ def function_from_network(
         require_space(V)
         if not callable(network):
             raise wrong_kind(network, "callable", "to_p1", "compress")
-        checked_tolerance(rtol)
+        if rtol is not None:
+            checked_tolerance(rtol)
         require_lagrange(V)
         require_plane_triangles(V.mesh)
         require_outputs(network, V)
         own = layout_of(network)
-        if not same_ranks(own.comm, comm):
+        if not same_ranks(own.comm, V.mesh.comm):
             raise ValueError(
                 "the network and V are on different ranks; network.gather() is of each rank alone"
             )
@@ -99,26 +102,33 @@ def function_from_network(
     nodal, bounds = _interpolated(network, V) if copied is None else copied
     u = fem.Function(V, dtype=V.mesh.geometry.x.dtype)
     u.x.array.reshape(-1, V.dofmap.index_map_bs)[:] = nodal.T
-    return u, _joined(comm, bounds).certificate()
+    return u, _joined(V.mesh.comm, bounds).certificate()
 
 
 def _ranks_of(network: Any, V: Any) -> MPI.Comm | None:
-    """The communicator to agree on: V's, or the network's where V is no space."""
+    """The communicator to agree on: V's, or where V is no space the network's.
+
+    Raises:
+        TypeError: V is no space, and the network has no communicator to tell the others with.
+    """
     try:
         return V.mesh.comm
     except AttributeError:
-        return layout_of(network).comm
+        comm = layout_of(network).comm
+        if not comm:
+            require_space(V)
+        return comm
 
 
 @singledispatch
-def _copied(network: Any, V: fem.FunctionSpace, rtol: float) -> tuple[npt.NDArray, Bounds] | None:
+def _copied(network: Any, V: fem.FunctionSpace, rtol: float | None) -> tuple[npt.NDArray, Bounds] | None:
     """Nodal values at the local dofs and bounds, if V is on the network's own mesh. Collective."""
     return None
 
 
 @_copied.register(NodalNetwork)
 def _(
-    network: NodalNetwork, V: fem.FunctionSpace, rtol: float
+    network: NodalNetwork, V: fem.FunctionSpace, rtol: float | None
 ) -> tuple[npt.NDArray, Bounds] | None:
     located = _located_on(network, V, rtol)
     if located is None:
@@ -129,16 +139,18 @@ def _(
 
 
 @_copied.register(Surrogate)
-def _(network: Surrogate, V: fem.FunctionSpace, rtol: float) -> tuple[npt.NDArray, Bounds] | None:
+def _(network: Surrogate, V: fem.FunctionSpace, rtol: float | None) -> tuple[npt.NDArray, Bounds] | None:
     return None if _located_on(network, V, rtol) is None else _copied(network.to_p1(), V, rtol)
 
 
 def _located_on(
-    network: NodalNetwork | Surrogate, V: fem.FunctionSpace, rtol: float
+    network: NodalNetwork | Surrogate, V: fem.FunctionSpace, rtol: float | None
 ) -> LocatedMesh | None:
     """V's mesh located, if it is the network's own and V of its degree."""
     if V.ufl_element().degree != network.degree:
         return None
+    own = on_grid(network.mesh, "copying values").slack
+    rtol = max(TOLERANCE, min(2 * own, MOST_TOLERANCE)) if rtol is None else rtol
     try:
         located = located_mesh(V.mesh, rtol)
     except NotStructuredError:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from fe_relu.basics.arguments import checked_tolerance
+from fe_relu.basics.arguments import TOLERANCE, checked_tolerance
 from fe_relu.basics.compiled import compiled
 from fe_relu.fenicsx import compat
 from fe_relu.meshes.grid.grid import ROUNDOFF_UNITS, Grid
@@ -30,7 +30,7 @@ class LocatedMesh:
     vertex_of_node: npt.NDArray[np.int64]
 
 
-def grid_from_mesh(mesh: mesh.Mesh, *, rtol: float = 1e-8) -> Grid:
+def grid_from_mesh(mesh: mesh.Mesh, *, rtol: float = TOLERANCE) -> Grid:
     """The structured grid whose vertices and cells are those of the mesh. Collective.
 
     Recognised from coordinates alone, so that renumbered, partitioned, re-read, rotated and sheared
@@ -39,7 +39,8 @@ def grid_from_mesh(mesh: mesh.Mesh, *, rtol: float = 1e-8) -> Grid:
 
     Args:
         mesh: A `dolfinx.mesh.Mesh`.
-        rtol: Vertices may lie this fraction of a lattice step off the lattice, besides roundoff.
+        rtol: Vertices may lie this fraction of a lattice step off the lattice, besides roundoff; the
+            grid has them on it, and says in `slack` how far they are off.
 
     Raises:
         NotStructuredError: The mesh is another one; the message says how many cells do not fit.
@@ -101,7 +102,8 @@ def cells_of(mesh: mesh.Mesh) -> MeshCells:
 
 def mark_of(mesh: mesh.Mesh) -> int:
     """A number that changes when a node of this rank moves, but for a chance of 2⁻⁶⁴. Local."""
-    return int(_mark(np.ascontiguousarray(mesh.geometry.x).reshape(-1).view(np.uint64)))
+    x = np.ascontiguousarray(mesh.geometry.x).reshape(-1)
+    return int(_mark(x.view(np.dtype(f"u{x.itemsize}"))))
 
 
 def require_unmoved(mesh: mesh.Mesh, mark: int) -> None:
@@ -119,7 +121,7 @@ def require_unmoved(mesh: mesh.Mesh, mark: int) -> None:
 
 @compiled
 def _mark(words: Any) -> Any:
-    """FNV-1a of 64-bit words in eight lanes, so that it runs at the speed of memory."""
+    """FNV-1a of words in eight lanes, so that it runs at the speed of memory."""
     prime = np.uint64(0x100000001B3)
     a = b = c = d = e = f = g = h = np.uint64(0xCBF29CE484222325)
     whole = words.size // 8 * 8

@@ -62,6 +62,7 @@ def settle(
         if error is not None:
             raise error
         return list(flags)
+    comm = _meeting_of(comm)
     mark = zlib.crc32(repr(sorted(facts.items())).encode())
     failing = 0 if error is None else comm.size - comm.rank
     most_failing, most, minus_least, *found = _largest_numbers(comm, [failing, mark, -mark, *flags])
@@ -70,6 +71,23 @@ def settle(
     if most != -minus_least:
         raise _disagreement(comm.allgather(facts))
     return found
+
+
+_MEETING: list[MPI.Comm] = []
+
+
+def _meeting_of(comm: MPI.Comm) -> MPI.Comm:
+    """Where the ranks of comm meet: one place for all communicators of all ranks.
+
+    Ranks may come with different ones, where one of them has passed a wrong argument.
+    """
+    from mpi4py import MPI
+
+    if MPI.Comm.Compare(comm, MPI.COMM_WORLD) not in (MPI.IDENT, MPI.CONGRUENT):
+        return comm
+    if not _MEETING:
+        _MEETING.append(MPI.COMM_WORLD.Dup())
+    return _MEETING[0]
 
 
 def _largest_numbers(comm: MPI.Comm, numbers: Sequence[int]) -> list[int]:

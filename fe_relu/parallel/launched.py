@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: MIT
 """Whether this process is one of several ranks, told by what launchers leave in the environment.
 
-A serial process never imports mpi4py, which need not be installed.
+A serial process never imports mpi4py, which need not be installed. A process that a rank starts
+inherits the rank's environment, but is not a rank: nobody would answer it.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -21,6 +23,13 @@ LAUNCHERS = (
     ("PMI_SIZE", "PMI_RANK"),
     ("MV2_COMM_WORLD_SIZE", "MV2_COMM_WORLD_RANK"),
 )
+
+#: What starts the names of the variables by which an MPI library finds the other ranks.
+ADDRESSES = ("PMIX_NAMESPACE", "PMIX_RANK", "PMIX_SERVER_", "PMI_", *sum(LAUNCHERS, ()))
+
+#: Seconds for the first of several ranks to report an error, where ranks cannot tell each other; a
+#: launcher ends the others when it has.
+PATIENCE = 10.0
 
 
 def is_first() -> bool:
@@ -43,8 +52,59 @@ def world() -> MPI.Comm | None:
     return MPI.COMM_WORLD.Dup() if MPI.COMM_WORLD.size > 1 else None
 
 
-def all_arrive(comm: MPI.Comm, patience: float = 5.0) -> bool:
+def leave() -> None:
+    """Makes this process a serial one, also for an MPI library, unless it has one already."""
+    if "mpi4py.MPI" in sys.modules:
+        return
+    for name in [name for name in os.environ if name.startswith(ADDRESSES)]:
+        del os.environ[name]
+
+
+def was_started_by_rank() -> bool:
+    """Whether a process that MPI knows by this rank started this one, perhaps through others.
+
+    A shell, or another program without MPI, that a launcher starts in a rank's place is none.
+    """
+    if not any(size in os.environ for size, _ in LAUNCHERS):
+        return False
+    own = _addresses(dict(os.environ))
+    process = os.getppid()
+    try:
+        while process > 1 and _addresses(_environment(process)) == own:
+            if _uses_mpi(process):
+                return True
+            process = _parent(process)
+    except OSError:  # there is no /proc here, or nothing to be seen of the process
+        pass
+    return False
+
+
+def _addresses(environment: dict[str, str]) -> dict[str, str]:
+    """Those by which two processes with different ones are different ranks."""
+    names = ("PMIX_NAMESPACE", "PMI_FD", "PMI_PORT", *(rank for _, rank in LAUNCHERS))
+    return {name: environment[name] for name in names if name in environment}
+
+
+def _environment(process: int) -> dict[str, str]:
+    with open(f"/proc/{process}/environ", "rb") as file:
+        entries = os.fsdecode(file.read()).split("\0")
+    return dict(entry.split("=", 1) for entry in entries if "=" in entry)
+
+
+def _uses_mpi(process: int) -> bool:
+    with open(f"/proc/{process}/maps", "rb") as file:
+        return any(b"/libmpi" in line for line in file)
+
+
+def _parent(process: int) -> int:
+    with open(f"/proc/{process}/stat", "rb") as file:
+        return int(file.read().rpartition(b")")[2].split()[1])
+
+
+def all_arrive(comm: MPI.Comm | None, patience: float = 5.0) -> bool:
     """Whether all ranks get here within so many seconds."""
+    if comm is None:
+        return True
     request = comm.Ibarrier()
     deadline = time.monotonic() + patience
     while not request.Test():
@@ -52,3 +112,15 @@ def all_arrive(comm: MPI.Comm, patience: float = 5.0) -> bool:
             return False
         time.sleep(0.01)
     return True
+
+
+def await_first(comm: MPI.Comm | None) -> None:
+    """Gives the first rank time to report what this one would say too."""
+    if comm is None and not is_first():
+        time.sleep(PATIENCE)
+
+
+def abort(comm: MPI.Comm | None, code: int) -> None:
+    """Ends all ranks with an exit code; nothing in a serial process."""
+    if comm is not None:
+        comm.Abort(code)

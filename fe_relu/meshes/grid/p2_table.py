@@ -21,7 +21,7 @@ surpluses of the half diagonals to its corners 00, 10, 01, 11.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -49,25 +49,16 @@ class P2Table(Table):
         window: As for `Table`.
         entries: Shape (k, records · numbers in a record).
         levels: Of the network.
+        nodal: Nodal values (k, n) in the order of the window refined by two.
     """
 
     levels: int
+    nodal: npt.NDArray
 
     @staticmethod
     def of(window: Window, values: npt.NDArray, levels: int) -> P2Table:  # type: ignore[override]
         """From nodal values (k, n) in the order of the window refined by two."""
-        nodes = Nodes.of(window, values)
-        edges = surpluses(window, nodes)
-        (nx, ny), record = window.shape, RECORD[window.grid.has_centres]
-        table = np.zeros((len(nodes.vertices), ny + 3, nx + 3, record), nodes.vertices.dtype)
-        if nx > 0:
-            table[:, 1:-1, 1:-1, 0] = nodes.vertices
-            table[:, 1:-1, 1:-2, 1] = edges.right
-            table[:, 1:-2, 1:-1, 2] = edges.up
-            table[:, 1:-2, 1:-2, 3] = nodes.middle if edges.diagonal is None else edges.diagonal
-            for k, spoke in enumerate(edges.spokes):
-                table[:, 1:-2, 1:-2, 4 + k] = spoke
-        return P2Table(window, table.reshape(len(table), -1), levels)
+        return P2Table(window, _records(window, values), levels, values)
 
     def values(self, x: npt.NDArray, dtype: npt.DTypeLike) -> Answers:
         """Values at points (2, n), shape (k, n), in the wider of dtype and that of the entries."""
@@ -77,11 +68,35 @@ class P2Table(Table):
         """Gradients at points (2, n), shape (k, 2, n), in the dtype of `values`."""
         return self._run(partial(gradient, 2.0**self.levels), x, dtype, 2)
 
+    def _read(self, dtype: np.dtype) -> tuple[npt.NDArray, float]:
+        """As in `Table`; surpluses are differences, to be taken in the wider dtype."""
+        return super()._read(dtype) if dtype == self.entries.dtype else (self._widened, 1)
+
+    @cached_property
+    def _widened(self) -> npt.NDArray:
+        return _records(self.window, self.nodal.astype(np.float64))
+
     def _combine(self, points: Located, entries: npt.NDArray, out: npt.NDArray) -> None:
         vertices, weights = (points.first, points.middle, points.last), (points.high, points.low)
         setting = self.setting(out.dtype)
         for component, here in zip(entries, out, strict=True):
             combine(2.0**self.levels, *vertices, *weights, setting, component, here)
+
+
+def _records(window: Window, values: npt.NDArray) -> npt.NDArray:
+    """The table of nodal values (k, n), shape (k, entries)."""
+    nodes = Nodes.of(window, values)
+    edges = surpluses(window, nodes)
+    (nx, ny), record = window.shape, RECORD[window.grid.has_centres]
+    table = np.zeros((len(nodes.vertices), ny + 3, nx + 3, record), nodes.vertices.dtype)
+    if nx > 0:
+        table[:, 1:-1, 1:-1, 0] = nodes.vertices
+        table[:, 1:-1, 1:-2, 1] = edges.right
+        table[:, 1:-2, 1:-1, 2] = edges.up
+        table[:, 1:-2, 1:-2, 3] = nodes.middle if edges.diagonal is None else edges.diagonal
+        for k, spoke in enumerate(edges.spokes):
+            table[:, 1:-2, 1:-2, 4 + k] = spoke
+    return table.reshape(len(table), -1)
 
 
 @inlined

@@ -1,0 +1,735 @@
+# SPDX-License-Identifier: MIT
+"""What every network on every kind of mesh promises, in any layout, on any number of ranks.
+
+A new kind of mesh is some rows of `MESHES`. Tests loop over the other tables and print where they
+are, so that the last line printed says what failed.
+"""
+
+import copy
+import itertools
+import pickle
+from collections.abc import Callable
+from dataclasses import FrozenInstanceError, fields, replace
+from functools import cache
+from typing import NamedTuple
+
+from mpi4py import MPI
+
+import numpy as np
+import pytest
+from dolfinx import fem
+
+from cases import (
+    MAPS,
+    bound,
+    evaluated,
+    mapped,
+    on_first_rank,
+    points_in_cells,
+    random_function,
+    rectangle,
+    same_layers,
+    weights_in_cell,
+)
+from fe_relu import (
+    Conversion,
+    P1Network,
+    P2Network,
+    Surrogate,
+    function_from_network,
+    hierarchical_from_function,
+    interpolation_plan,
+    network_from_function,
+)
+from fe_relu.basics import threads
+from fe_relu.parallel.layouts import Alone
+
+
+class Row(NamedTuple):
+    """A mesh that dolfinx makes."""
+
+    make: Callable  # from a communicator and options of dolfinx: the mesh
+    bound: Callable  # from our mesh, points, values and dtype: roundoff allowed in values at points
+    halved: bool  # whether it is one that was halved, so that it has surrogates
+    floats: tuple[str, ...] = ("f4", "f8")  # types that tell its vertices apart
+
+
+def grid(diagonal, shape, image=None, *, box="unit", floats=("f4", "f8"), **options):
+    def make(comm, **more):
+        msh = rectangle(comm, diagonal, shape, box, **{**options, **more})
+        return msh if image is None else mapped(msh, MAPS[image])
+
+    halved = diagonal != "right_left" and not any(n % 2 for n in shape)
+    return Row(make, bound, halved, floats)
+
+
+MESHES = {
+    "right": grid("right", (6, 4)),
+    "left, rotated": grid("left", (3, 5), "rotated"),
+    "crossed, sheared": grid("crossed", (4, 6), "sheared"),
+    "left_right, mirrored": grid("left_right", (8, 4), "mirrored"),
+    "right_left, turned": grid("right_left", (5, 4), "turned by 45"),
+    "far and flat": grid("left_right", (6, 3), box="far and flat", floats=("f8",)),
+    "one cell": grid("right_left", (1, 1)),
+    "on one rank": grid("crossed", (6, 5), partitioner=on_first_rank),
+    "without ghosts": grid("left", (4, 4), ghosts="none"),
+}
+
+#: One row of each kind of mesh, for what no shape can change; and another of the same dimension.
+PLAIN = {"right": "crossed, sheared"}
+
+
+class Kind(NamedTuple):
+    """A kind of network: its degree, and how a function in a layout becomes one."""
+
+    degree: int
+    of: Callable
+
+
+def surrogate(u, layout):
+    return hierarchical_from_function(u, layout=layout).compress(tol=0.4, relative=True)
+
+
+NODAL = {
+    "P1": Kind(1, lambda u, layout: network_from_function(u, layout=layout)),
+    "P2": Kind(2, lambda u, layout: network_from_function(u, layout=layout, levels=3)),
+    "flat P2": Kind(2, lambda u, layout: network_from_function(u, layout=layout, levels=1)),
+}
+KINDS = {**NODAL, "surrogate": Kind(1, surrogate)}
+
+#: What values may be off by is in proportion to this.
+SIZES = {
+    P1Network: lambda network: np.abs(network.values).max(),
+    P2Network: lambda network: 16 * np.abs(network.values).max(),
+    Surrogate: lambda network: 4 * (1 + network.ceiling),
+}
+
+LAYOUTS = ("alone", "replicated", "blocks")
+FLOATS = ("f4", "f8")
+OUTPUTS = ((), (2,))
+
+
+def each(*tables):
+    for case in itertools.product(*tables):
+        print(*case)
+        yield case
+
+
+@cache
+def domain(row, *, alone=False, dtype="f8"):
+    return MESHES[row].make(MPI.COMM_SELF if alone else MPI.COMM_WORLD, dtype=dtype)
+
+
+def function_on(msh, degree, outputs=(), seed=7):
+    """The same random function on every partition of a mesh."""
+    V = fem.functionspace(msh, ("P", degree, outputs))
+    return random_function(V, np.random.default_rng(seed))
+
+
+@cache
+def made(row, kind, layout="alone", dtype="f8", outputs=(), seed=7):
+    """The network of the same random function; alone, it is made without the other ranks."""
+    alone = layout == "alone"
+    u = function_on(domain(row, alone=alone, dtype=dtype), KINDS[kind].degree, outputs, seed)
+    network = KINDS[kind].of(u, "replicated" if alone else layout)
+    return network.whole() if alone else network
+
+
+def cases_of(row, kinds=KINDS, layouts=("alone",), floats=FLOATS, outputs=OUTPUTS):
+    """All that a mesh has of these, as `made` takes them."""
+    for case in each(kinds, layouts, floats, outputs):
+        if case[2] in MESHES[row].floats and (case[0] in NODAL or MESHES[row].halved):
+            yield case
+
+
+def networks(row, *args, **options):
+    return (made(row, *case) for case in cases_of(row, *args, **options))
+
+
+def questions(network):
+    """All that points may ask."""
+    yield network
+    if not isinstance(network, Surrogate):
+        yield network.gradient
+        yield lambda x: network.plan(x)(network)
+
+
+def slack(row, network, x, dtype=np.float64):
+    """What roundoff may do to values at points."""
+    return MESHES[row].bound(network.mesh, x, SIZES[type(network)](network), dtype)
+
+
+def inside(mesh, weights):
+    """Points of all cells by barycentric weights (n, corners)."""
+    corners = mesh.vertices()[:, mesh.cells()]
+    return np.einsum("wc,dcm->dwm", weights, corners).reshape(mesh.dim, -1)
+
+
+def around(mesh, rng, count=300):
+    """Points in the mesh and around, in a box three times its own."""
+    low, high = (f(mesh.vertices(), axis=1, keepdims=True) for f in (np.min, np.max))
+    return low + (high - low) * rng.uniform(-1, 2, (mesh.dim, count))
+
+
+def beyond(mesh, rng, count=300):
+    """Points away by six times to 10⁶ times the size of the mesh, where networks are zero."""
+    vertices = mesh.vertices()
+    middle = vertices.mean(axis=1, keepdims=True)
+    size = np.linalg.norm(vertices - middle, axis=0).max()
+    directions = rng.standard_normal((mesh.dim, count))
+    far = size * (6 + 10 ** rng.uniform(-3, 6, count))
+    return middle + far * directions / np.linalg.norm(directions, axis=0)
+
+
+def everywhere(mesh, rng, count=300):
+    """Vertices, points of edges and of cells, points around the mesh and far away."""
+    weights = np.concatenate(weights_in_cell(len(mesh.cells()), 9, rng))
+    some = np.hstack([inside(mesh, weights), around(mesh, rng, count), beyond(mesh, rng, count)])
+    return np.hstack([mesh.vertices(), some[:, rng.permutation(some.shape[1])]])
+
+
+def own_points(network, rank, count=None):
+    """Points of a rank, of the network's dtype."""
+    x = everywhere(network.mesh, np.random.default_rng([5, rank]))
+    return x[:, :count].astype(network.dtype)
+
+
+def same(one, other):
+    """Whether two networks on one mesh are the same but for their layouts, bit for bit."""
+    facts = [
+        [value.tobytes() if isinstance(value, np.ndarray) else value for value in values]
+        for values in (
+            [getattr(network, field.name) for field in fields(network) if field.name != "layout"]
+            for network in (one, other)
+        )
+    ]
+    return type(one) is type(other) and one.dtype == other.dtype and facts[0] == facts[1]
+
+
+@pytest.fixture(params=MESHES)
+def row(request):
+    return request.param
+
+
+@pytest.fixture(params=PLAIN)
+def plain(request):
+    return request.param
+
+
+# Values
+
+
+def test_values_are_those_of_all_neurons(row, rng):
+    for network in networks(row):
+        x = everywhere(network.mesh, rng).astype(network.dtype)
+        active, every = network(x), network.explicit()(x)
+        assert active.shape == every.shape
+        assert active.dtype == every.dtype == network.dtype
+        assert (np.abs(active - every) <= slack(row, network, x, network.dtype)).all()
+        far = beyond(network.mesh, rng).astype(network.dtype)
+        assert not network(far).any()
+        assert not network.explicit()(far).any()
+
+
+def test_gradients_are_the_slopes_of_all_neurons(row, rng):
+    for network in networks(row, NODAL):
+        vertices, cells = network.mesh.vertices(), network.mesh.cells()
+        shortest = np.linalg.norm(vertices[:, cells] - vertices[:, np.roll(cells, 1, 0)], axis=0)
+        anywhere, _ = weights_in_cell(len(cells), 20, rng)
+        x = np.hstack([inside(network.mesh, anywhere), around(network.mesh, rng)])
+        x = x.astype(network.dtype)
+        found, exact = network.gradient(x), slopes(network.explicit(), x)
+        assert found.shape == exact.shape
+        assert found.dtype == network.dtype
+        allowed = 16 * slack(row, network, x, network.dtype) / shortest.min()
+        assert (np.abs(found - exact) <= allowed).all()
+        assert not network.gradient(beyond(network.mesh, rng)).any()
+
+
+def slopes(network, x):
+    """The gradient of layers away from kinks, by weights times weights of active neurons."""
+    active, h = np.ones((1, 1), bool), x
+    jacobian = np.eye(len(x), dtype=x.dtype)[:, :, None].repeat(x.shape[1], axis=2)
+    for layer in network.layers:
+        h, jacobian = h * active, jacobian * active[:, None]
+        jacobian = layer.weight @ jacobian.reshape(layer.dim_in, -1)
+        jacobian, h = jacobian.reshape(layer.dim_out, *x.shape), layer(h)
+        active = h > 0
+    return jacobian[0] if network.dim_out == 1 else jacobian
+
+
+def test_nodal_values_come_back(row):
+    for network in networks(row):
+        nodal = network.to_p1() if isinstance(network, Surrogate) else network
+        x = nodal.node_mesh.vertices().astype(network.dtype)
+        off = np.abs(network(x) - nodal.values)
+        assert (off <= slack(row, network, x, network.dtype)).all()
+
+
+def test_networks_are_their_functions(row, comm, rng):
+    """By dolfinx's own values in its cells."""
+    for kind, layout, dtype, shape in cases_of(row, layouts=LAYOUTS[1:]):
+        u = function_on(domain(row, dtype=dtype), KINDS[kind].degree, shape)
+        network = made(row, kind, layout, dtype, shape)
+        x, cells = points_in_cells(u.function_space.mesh, 300, rng)
+        error = network.error if kind == "surrogate" else network.error_bound
+        off = np.abs(network(x) - evaluated(u, x, cells))
+        assert network.dtype == dtype
+        assert (off <= error + slack(row, network, x, dtype)).all()
+
+
+@pytest.mark.parametrize("points", ["f2", "f4", "f8", "i1", "u1", "i4", "i8", "u8"])
+def test_values_have_the_wider_dtype_and_integers_count_as_float64(plain, points, rng):
+    for network in networks(plain):
+        x = (3 * rng.random((network.dim_in, 40))).astype(points)
+        wide = np.result_type(network.dtype, "f8" if x.dtype.kind in "iu" else x.dtype)
+        for ask in questions(network):
+            assert ask(x).dtype == wide
+            assert ask(x).tobytes() == ask(x.astype(wide)).tobytes()
+        assert network(x.tolist()).dtype == np.float64
+
+
+def test_wide_points_lose_nothing_in_a_narrow_network(row, rng):
+    """As if its values were wide themselves."""
+    for network in networks(row, floats=("f4",)):
+        name = "coefficients" if isinstance(network, Surrogate) else "values"
+        wide = replace(network, **{name: getattr(network, name).astype("f8")})
+        x = everywhere(network.mesh, rng)
+        for narrow, exact in zip(questions(network), questions(wide), strict=True):
+            assert narrow(x).tobytes() == exact(x).tobytes()
+
+
+def unaligned(x):
+    raw = np.ndarray(x.shape, x.dtype, bytearray(x.nbytes + 1), offset=1)
+    raw[:] = x
+    return raw
+
+
+def read_only(x):
+    x = x.copy()
+    x.flags.writeable = False
+    return x
+
+
+def in_space(x, rest):
+    """As dolfinx has points, with the same number in all coordinates that a plane lacks."""
+    return np.vstack([x, np.full((3 - len(x), x.shape[1]), rest, x.dtype)])
+
+
+#: The same points in other arrays.
+FORMS = {
+    "(3, n)": lambda x: in_space(x, 7),
+    "(3, n), NaN": lambda x: in_space(x, np.nan),
+    "points.T": lambda x: np.ascontiguousarray(in_space(x, 0).T).T,
+    "(n, dim).T": np.asfortranarray,
+    "every other column": lambda x: np.repeat(x, 2, axis=1)[:, ::2],
+    "every other row": lambda x: np.repeat(x, 2, axis=0)[::2],
+    "backwards": lambda x: x[:, ::-1].copy()[:, ::-1],
+    "read-only": read_only,
+    "unaligned": unaligned,
+    "other byte order": lambda x: x.astype(x.dtype.newbyteorder()),
+}
+
+
+def test_the_same_points_give_the_same_bits(row, monkeypatch):
+    """In any array, in one call or many, with any number of threads."""
+    rng = np.random.default_rng(5)
+    for network in networks(row, outputs=((2,),)):
+        x = around(network.mesh, rng, 40_001).astype(network.dtype)
+        cuts = [0, 1, 3, 3, 10, 1024, 2049, 20_000]
+        for ask in questions(network):
+            expected = ask(x).tobytes()
+            for (form,) in each(FORMS):
+                assert ask(FORMS[form](x)).tobytes() == expected
+            parts = [ask(part) for part in np.split(x, cuts, axis=1)]
+            assert np.concatenate(parts, axis=-1).tobytes() == expected
+            with monkeypatch.context() as patch:
+                patch.setattr(threads, "POINTS_PER_THREAD", 1000)
+                for (number,) in each((1, 2, 3)):
+                    patch.setenv("FE_RELU_NUM_THREADS", str(number))
+                    assert len(threads.parts(x.shape[1])) == number
+                    assert ask(x).tobytes() == ask(x.T.copy().T).tobytes() == expected
+
+
+#: Which of its points a rank asks for.
+SHARES = {
+    "all": lambda rank, size: None,
+    "ever more": lambda rank, size: 100 * rank,
+    "none on the first rank": lambda rank, size: 0 if rank == 0 else None,
+    "all on the last rank": lambda rank, size: None if rank == size - 1 else 0,
+    "none": lambda rank, size: 0,
+}
+
+
+def test_every_layout_gives_the_bits_of_one_process(row, comm):
+    for kind, layout, dtype, shape in cases_of(row, layouts=LAYOUTS[1:]):
+        network, alone = (made(row, kind, where, dtype, shape) for where in (layout, "alone"))
+        assert network.layout.is_spread == (layout == "blocks" and comm.size > 1)
+        for (share,) in each(SHARES):
+            x = own_points(alone, comm.rank, SHARES[share](comm.rank, comm.size))
+            mine = x.astype("f8") if comm.rank == 0 else x  # each rank has its own precision
+            for ask, ask_alone in zip(questions(network), questions(alone), strict=True):
+                for points in (x, mine):
+                    found, expected = ask(points), ask_alone(points)
+                    assert (found.dtype, found.shape) == (expected.dtype, expected.shape)
+                    assert found.tobytes() == expected.tobytes()
+        assert same_layers(network.explicit(), alone.explicit())
+        if kind in NODAL:
+            assert (network.error_bound, network.size) == (alone.error_bound, alone.size)
+
+
+def test_a_plan_gives_the_values_of_any_network_on_its_mesh(row, comm):
+    floats = MESHES[row].floats
+    for kind, layout, dtype in each(NODAL, LAYOUTS, floats):
+        one, later = (made(row, kind, layout, dtype, (), seed) for seed in (7, 8))
+        x = own_points(one, comm.rank, None if comm.rank == comm.size - 1 else 100)
+        plan = one.plan(x)
+        for network in (one, later, made(row, kind, layout, dtype, (2,)), one):
+            assert plan(network).dtype == network.dtype
+            assert plan(network).tobytes() == network(x).tobytes()
+        for (another,) in each(NODAL):
+            network = made(row, another, layout, dtype)
+            try:
+                found = plan(network)
+            except (TypeError, ValueError):  # on all ranks, or the next call hangs
+                found = network(x)
+            assert found.tobytes() == network(x).tobytes()
+
+
+def test_a_plan_refuses_networks_that_do_not_fit(plain, comm):
+    for kind, layout in each(NODAL, LAYOUTS):
+        network = made(plain, kind, layout)
+        x = own_points(network, comm.rank, 50)
+        plan = network.plan(x)
+        others = {
+            "mesh": made(PLAIN[plain], kind, layout),
+            "type of values": made(plain, kind, layout, "f4"),
+            "layout": made(plain, kind, "replicated" if layout == "alone" else "alone"),
+        }
+        for (what,) in each(others):
+            at_fault = layout == "alone" or comm.rank == comm.size - 1
+            with pytest.raises(ValueError, match=f"for a network of another .*{what}"):
+                plan(others[what] if at_fault else network)
+            assert plan(network).tobytes() == network(x).tobytes()
+
+
+def test_points_outside_are_extended_marked_or_refused(row, comm, rng):
+    for network in networks(row, layouts=LAYOUTS):
+        weights = np.concatenate(weights_in_cell(len(network.mesh.cells()), 9, rng))
+        x = inside(network.mesh, weights).astype(network.dtype)
+        out = np.isin(np.arange(12), [7, 10, 11]) & (comm.rank == comm.size - 1)
+        some = np.where(out, beyond(network.mesh, rng, 12), x[:, :12]).astype(network.dtype)
+        for ask in (network, getattr(network, "gradient", network)):
+            for choice in ("nan", "raise"):
+                assert ask(x, outside=choice).tobytes() == ask(x).tobytes()
+            marked = ask(some, outside="nan")
+            assert np.isnan(marked[..., out]).all()
+            assert (marked[..., ~out] == ask(some)[..., ~out]).all()
+            if out.any() or network.comm is not None:
+                with pytest.raises(ValueError, match=r'3 of 12 points .* 7: \(.*; outside="ex'):
+                    ask(some, outside="raise")
+    for outside in ("zero", None, True, "NaN"):
+        with pytest.raises(ValueError, match=f'"extend", "nan" or "raise", not {outside!r}'):
+            network(x, outside=outside)
+
+
+def test_shapes_of_answers_also_for_no_points(plain):
+    for kind, outputs in each(KINDS, ((), (1,), (3,))):
+        network = made(plain, kind, "alone", "f8", outputs)
+        lead, dim = outputs if outputs == (3,) else (), network.mesh.dim
+        assert (network.dim_in, network.dim_out) == (dim, (*lead, 1)[0])
+        none = (np.empty((dim, 0)), np.empty((3, 0)), np.empty((0, 3)).T, [[]] * dim)
+        for x, outside in itertools.product((*none, np.ones((dim, 4))), ("extend", "nan")):
+            values = network(x, outside=outside)
+            assert network.explicit()(x).shape == values.shape
+            assert (values.shape, values.dtype) == ((*lead, np.shape(x)[1]), np.float64)
+            if kind in NODAL:
+                assert network.gradient(x).shape == (*lead, dim, np.shape(x)[1])
+                assert network.plan(x)(network).shape == values.shape
+
+
+def with_bad_points(dim, count):
+    """NaN, ∞, −∞ in the last columns, from index count − 3 on."""
+    x = np.ones((dim, count))
+    x[0, -3], x[-1, -2], x[:, -1] = np.nan, np.inf, -np.inf
+    return x
+
+
+#: From a dimension: points; and how they are refused.
+BAD_POINTS = {
+    "some": (lambda d: with_bad_points(d, 4), ValueError, "3 of 4 points are NaN or inf.* 1$"),
+    "narrow": (lambda d: with_bad_points(d, 4).astype("f4"), ValueError, "3 of 4 .* index 1$"),
+    "many": (lambda d: with_bad_points(d, 40_000), ValueError, "3 of 40000 .* index 39997$"),
+    "turned": (lambda d: with_bad_points(d, 40_000).T.copy().T, ValueError, ".* index 39997$"),
+    "rows": (lambda d: np.zeros((5, d)), ValueError, r", n\).*not \(5, .*passed as .*points\.T"),
+    "a row less": (lambda d: np.zeros((d - 1, 5)), ValueError, r"must have shape"),
+    "nothing": (lambda d: np.zeros((0, 0)), ValueError, r"not \(0, 0\)"),
+    "a vector": (lambda d: np.zeros(d), ValueError, r"not \(.,\)"),
+    "a number": (lambda d: 0.0, ValueError, r"not \(\)"),
+    "a stack": (lambda d: np.zeros((d, 3, 1)), ValueError, r"not \(., 3, 1\)"),
+    "texts": (lambda d: [["a", "b"]] * d, TypeError, "real numbers .*, not <U1"),
+    "complex": (lambda d: np.zeros((d, 3), complex), TypeError, "real .*, not complex128"),
+    "truths": (lambda d: np.zeros((d, 3), bool), TypeError, "real numbers .*, not bool"),
+    "objects": (lambda d: [[None]] * d, TypeError, "real numbers .*, not object"),
+    "masked": (lambda d: np.ma.zeros((d, 3)), TypeError, "masked array"),
+    "of more dimensions": (lambda d: np.arange(9.0).reshape(3, 3), ValueError, "row .* varies"),
+}
+
+
+def test_impossible_points_on_one_rank_are_refused_on_all(plain, comm):
+    last = comm.size - 1
+    for kind, layout, name in each(KINDS, LAYOUTS, BAD_POINTS):
+        network, (bad, error, message) = made(plain, kind, layout), BAD_POINTS[name]
+        if name == "of more dimensions" and network.dim_in == 3:
+            continue
+        good = np.ones((network.dim_in, 2))
+        told = layout != "alone" and comm.rank < last
+        for ask in questions(network):
+            with pytest.raises(error, match=message) as caught:
+                ask(good if told else bad(network.dim_in))
+            assert str(caught.value).startswith(f"on rank {last}: ") == told
+        assert network(good).shape == (2,)
+
+
+#: From a number of nodes: values; and how they are refused.
+BAD_VALUES = {
+    "one more": (lambda n: np.ones(n + 1), ValueError, r"shape \(\d+,\) or \(k, \d+\), not \("),
+    "turned": (lambda n: np.ones((n, 2)), ValueError, "not "),
+    "a stack": (lambda n: np.ones((1, 1, n)), ValueError, r"not \(1, 1, "),
+    "a number": (lambda n: np.float64(1), ValueError, r"not \(\)"),
+    "no outputs": (lambda n: np.ones((0, n)), ValueError, r"not \(0, "),
+    "NaN": (lambda n: np.where(np.arange(n) < 2, np.nan, 1), ValueError, "2 of .* are NaN"),
+    "infinity": (lambda n: np.full((2, n), np.inf), ValueError, "nodal values are NaN or infinite"),
+    "integers": (lambda n: np.ones(n, int), TypeError, "float32 or float64, not int64"),
+    "complex": (lambda n: np.ones(n, complex), TypeError, "float64, not complex128"),
+    "texts": (lambda n: ["a"] * n, TypeError, "float32 or float64, not <U1"),
+    "masked": (lambda n: np.ma.ones(n), TypeError, "masked array"),
+}
+
+
+def test_impossible_values_are_refused(plain):
+    for kind, name in each(NODAL, BAD_VALUES):
+        network, (bad, error, message) = made(plain, kind), BAD_VALUES[name]
+        with pytest.raises(error, match=message):
+            type(network)(network.mesh, bad(network.values.size))
+
+
+# What a network is
+
+
+def test_the_whole_network_on_all_ranks_or_one(row, comm):
+    for kind, layout, dtype, shape in cases_of(row, layouts=LAYOUTS):
+        network, alone = (made(row, kind, where, dtype, shape) for where in (layout, "alone"))
+        size = 1 if layout == "alone" else comm.size
+        for whole in (network.gather(), network.whole(), network.gather(np.int64(0))):
+            assert whole is None or (same(whole, alone) and whole.layout == Alone())
+        assert (whole is None) == (layout != "alone" and comm.rank > 0)
+        mine = network.gather(size - 1)
+        assert (mine is not None) == (layout == "alone" or comm.rank == comm.size - 1)
+        if kind in NODAL:
+            nodes = np.random.default_rng(comm.rank).integers(0, alone.values.shape[-1], 50)
+            nodes = nodes[: 10 * comm.rank + 1]
+            found = network.nodal_values(nodes)
+            assert found.tobytes() == np.atleast_2d(alone.values)[:, nodes].tobytes()
+        for root, error in ((size, ValueError), (-1, ValueError), (0.5, TypeError)):
+            with pytest.raises(error, match=f"root must be .*{root}"):
+                network.gather(root)
+
+
+def test_networks_do_not_change(plain, comm):
+    for network in networks(plain, layouts=LAYOUTS):
+        for field in fields(network):
+            with pytest.raises(FrozenInstanceError):
+                setattr(network, field.name, None)
+        name = "coefficients" if isinstance(network, Surrogate) else "values"
+        with pytest.raises(ValueError, match="read-only"):
+            getattr(network, name)[...] = 1
+        given = getattr(network, name).copy()
+        copied = replace(network, **{name: given})
+        x = own_points(network, comm.rank)
+        given[:] = 0
+        for ask, again in zip(questions(network), questions(copied), strict=True):
+            assert ask(x).tobytes() == again(x).tobytes() == ask(x).tobytes()
+        assert same(network, copied)
+
+
+def test_copies_of_whole_networks_are_alone_and_spread_ones_are_not_copied(plain, comm):
+    for network in networks(plain, layouts=LAYOUTS):
+        x = own_points(network, comm.rank)
+        values = network(x)
+        for copied in (copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))):
+            if network.layout.is_spread:
+                with pytest.raises(TypeError, match=r"gather\(\)"):
+                    copied(network)
+            else:
+                found = copied(network)
+                assert found.layout == Alone()
+                assert same(found, network)
+                assert found(x).tobytes() == values.tobytes()
+
+
+# Functions of dolfinx
+
+
+def test_functions_come_back_bit_for_bit_on_any_partition(row, comm):
+    shapes = ((), (2,), (2, 2))
+    for kind, layout, dtype, shape in each(("P1", "P2"), LAYOUTS[1:], MESHES[row].floats, shapes):
+        degree, network_of = KINDS[kind]
+        u = function_on(domain(row, dtype=dtype), degree, shape)
+        u.x.array[u.x.array < -1] *= 0.0  # −0.0 too
+        network = network_of(u, layout)
+        elsewhere = MESHES[row].make(comm, dtype=dtype, partitioner=on_first_rank)
+        expected = function_on(elsewhere, degree, shape)
+        expected.x.array[expected.x.array < -1] *= 0.0
+        for function in (u, expected):
+            back, certificate = function_from_network(network, function.function_space)
+            assert back.x.array.dtype == dtype
+            assert back.x.array.tobytes() == function.x.array.tobytes()
+            assert certificate.exact == (degree == 1)
+            assert certificate.lower <= network.error_bound <= certificate.upper
+
+
+def test_interpolate_takes_networks(plain, comm):
+    for kind, layout in each(KINDS, LAYOUTS[1:]):
+        V = fem.functionspace(domain(PLAIN[plain]), ("P", 2, (2,)))
+        found, expected = fem.Function(V), fem.Function(V)
+        for u, where in ((found, layout), (expected, "alone")):
+            u.interpolate(made(plain, kind, where, "f8", (2,)))
+        assert found.x.array.tobytes() == expected.x.array.tobytes()
+
+
+SPACES = {
+    "P1": ("P", 1, (2,)),
+    "P2": ("P", 2, (2,)),
+    "DG1": ("DG", 1, (2,)),
+    "DG0": ("DG", 0, (2,)),
+}
+
+
+def test_interpolation_plans_serve_any_network_on_the_mesh(plain, comm):
+    for kind, layout, name in each(NODAL, LAYOUTS[1:], SPACES):
+        one, later = (made(plain, kind, layout, "f8", (2,), seed) for seed in (7, 8))
+        W = fem.functionspace(domain(PLAIN[plain]), SPACES[name])
+        transfer, u = interpolation_plan(one, W), fem.Function(W)
+        for network, seed in ((one, 7), (later, 8), (one, 7)):
+            expected = fem.Function(W)
+            expected.interpolate(made(plain, kind, "alone", "f8", (2,), seed))
+            expected.x.scatter_forward()
+            for found in (transfer(network), transfer(network, u)):
+                assert np.abs(found.x.array - expected.x.array).max(initial=0) < 1e-12
+            assert found is u
+
+
+def test_a_conversion_serves_a_time_series(row, comm):
+    """And leaves no trace in networks that it made before; ghosts need no update."""
+    for degree, layout, dtype, shape in each((1, 2), LAYOUTS[1:], MESHES[row].floats, OUTPUTS):
+        msh = domain(row, dtype=dtype)
+        steps = [function_on(msh, degree, shape, seed) for seed in (7, 8, 9)]
+        u = fem.Function(steps[0].function_space, dtype=steps[0].x.array.dtype)
+        conversion, found = Conversion(u.function_space, layout=layout), []
+        owned = u.function_space.dofmap.index_map.size_local * u.function_space.dofmap.index_map_bs
+        for step in steps:
+            u.x.array[:] = step.x.array
+            u.x.array[owned:] = np.nan
+            found.append(conversion(u))
+            assert found[-1].mesh is conversion.mesh
+            assert found[-1].layout is conversion.layout
+        for step, network in zip(steps, found, strict=True):
+            assert same(network, network_from_function(step, layout=layout))
+        layers = [network.explicit().layers[:-1] for network in found] if degree == 1 else [(), ()]
+        for one, other in zip(*layers[:2], strict=True):
+            assert one.weight.toarray().tobytes() == other.weight.toarray().tobytes()
+
+
+def test_a_mesh_that_has_moved_is_noticed_on_all_ranks(plain, comm):
+    for degree, layout, dtype in each((1, 2), LAYOUTS[1:], FLOATS):
+        msh = MESHES[plain].make(comm, dtype=dtype)
+        u = function_on(msh, degree)
+        conversion = Conversion(u.function_space, layout=layout)
+        network = conversion(u)
+        transfer = interpolation_plan(network, u.function_space)
+        kept = msh.geometry.x.copy()
+        for rank in {0, comm.size - 1}:
+            if comm.rank == rank:
+                msh.geometry.x[-1, 0] = np.nextafter(kept[-1, 0], kept.dtype.type(9))
+            for call, argument in ((conversion, u), (transfer, network)):
+                with pytest.raises(ValueError, match="mesh has moved"):
+                    call(argument)
+            msh.geometry.x[:] = kept
+            assert same(conversion(u), network)
+            assert transfer(network).x.array.shape == u.x.array.shape
+
+
+# Ranks that disagree
+
+
+def quarrels(row, layout, odd):
+    """Calls that the rank that is odd makes in another way than the others."""
+    one, wide, quadratic = (
+        made(row, *case) for case in (("P1", layout), ("P1", layout, "f8", (2,)), ("P2", layout))
+    )
+    msh = domain(row)
+    V, V2, W = (fem.functionspace(msh, ("P", *element)) for element in ((1,), (2,), (1, (2,))))
+    other, conversion = fem.functionspace(msh, ("P", 1)), Conversion(V, layout=layout)
+    mine, x, nodes = (wide if odd else one), own_points(one, 0, 60), np.arange(3)
+    plan, transfer = one.plan(x), interpolation_plan(one, V)
+    return {
+        "layouts": lambda: Conversion(V, layout="blocks" if odd else "replicated"),
+        "degrees": lambda: Conversion(V2 if odd else V),
+        "value shapes": lambda: Conversion(W if odd else V),
+        "levels": lambda: Conversion(V2, levels=3 + odd),
+        "tolerances": lambda: Conversion(V, rtol=1e-8 * (1 + odd)),
+        "no space": lambda: Conversion(None if odd else V),
+        "spaces of functions": lambda: conversion(fem.Function(other if odd else V)),
+        "no function": lambda: conversion(None if odd else fem.Function(V)),
+        "no function at all": lambda: network_from_function(None if odd else fem.Function(V)),
+        "complex": lambda: conversion(fem.Function(V, dtype="c16" if odd else "f8")),
+        "roots": lambda: one.gather(int(odd)),
+        "no root": lambda: one.gather(None if odd else 0),
+        "half a root": lambda: one.gather(0.5 if odd else 0),
+        "questions": lambda: one.gradient(x) if odd else one(x),
+        "kinds": lambda: (quadratic if odd else one)(x),
+        "outputs": lambda: mine(x),
+        "outputs of gradients": lambda: mine.gradient(x),
+        "outputs of plans": lambda: mine.plan(x),
+        "planned outputs": lambda: plan(mine),
+        "planned kinds": lambda: plan(quadratic if odd else one),
+        "gathered outputs": lambda: mine.gather(),
+        "gathered kinds": lambda: (quadratic if odd else one).gather(),
+        "outputs at nodes": lambda: mine.nodal_values(nodes),
+        "interpolated outputs": lambda: transfer(mine),
+        "outputs to a function": lambda: function_from_network(mine, V),
+        "outputs and spaces": lambda: function_from_network(mine, W if odd else V),
+        "layers": lambda: function_from_network(one.whole().explicit() if odd else one, V),
+        "elements": lambda: function_from_network(one, V2 if odd else V),
+        "no space for a function": lambda: function_from_network(one, None if odd else V),
+        "no network": lambda: function_from_network(None if odd else one, V),
+        "elements to plan": lambda: interpolation_plan(one, V2 if odd else V),
+        "outputs to plan": lambda: interpolation_plan(mine, V),
+        "no network to plan": lambda: interpolation_plan(None if odd else one, V),
+    }
+
+
+@pytest.mark.skipif(MPI.COMM_WORLD.size == 1, reason="one rank agrees with itself")
+@pytest.mark.parametrize("odd", [0, -1])
+def test_ranks_that_disagree_raise_together(plain, comm, odd):
+    for (layout,) in each(LAYOUTS[1:]):
+        calls = quarrels(plain, layout, comm.rank == odd % comm.size)
+        network = made(plain, "P1", layout)
+        for (name,) in each(calls):
+            with pytest.raises((TypeError, ValueError)):
+                calls[name]()
+            assert network(own_points(network, comm.rank)).size
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, RecursionError])
+def test_what_stops_one_rank_stops_all(plain, comm, error):
+    V = fem.functionspace(domain(plain), ("P", 1))
+
+    def stopped(x):
+        if comm.rank == comm.size - 1:
+            raise error("enough")
+        return x[0]
+
+    with pytest.raises(error, match="enough"):
+        function_from_network(stopped, V)

@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: MIT
+"""Kinds of fault, each ruled out in one place: see the list in docs/guarantees.md.
+
+Cases are drawn, the same on all ranks.
+"""
+
+import itertools
+import multiprocessing
+import os
+import pickle
+import subprocess
+import sys
+
+from mpi4py import MPI
+
+import numpy as np
+import pytest
+from dolfinx import fem
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import fe_relu
+from cases import random_function, rectangle
+from fe_relu import Grid, P1Network, P2Network
+from fe_relu.basics import threads
+from fe_relu.parallel.agreement import together
+from fe_relu.parallel.layouts import Replicated
+
+WORLD = MPI.COMM_WORLD
+FLOATS = (np.float32, np.float64)
+
+
+def space(degree=1, shape=(), diagonal="crossed"):
+    element = ("P", degree, shape) if shape else ("P", degree)
+    return fem.functionspace(rectangle(WORLD, diagonal, (6, 5)), element)
+
+
+def network(layout="blocks", degree=1, shape=()):
+    u = random_function(space(degree, shape), np.random.default_rng(3))
+    return fe_relu.network_from_function(u, layout=layout)
+
+
+def converted(**options):
+    return fe_relu.network_from_function(fem.Function(space(2)), **options)
+
+
+#: Calls whose ranks must agree on an argument, and what may differ there.
+CALLS = {
+    "layout": (lambda word: converted(layout=word), ["blocks", "replicated", "sharded", None]),
+    "levels": (lambda levels: converted(levels=levels), [3, 4, 0, 1.5, True]),
+    "rtol": (lambda rtol: converted(rtol=rtol), [1e-8, 1e-6, -1.0, float("nan")]),
+    "root": (lambda root: network().gather(root), [None, 0, 0.5, True, 99]),
+    "box": (lambda box: fe_relu.bounds(network(), box), [None, ((0, 1), (0, 1)), ((0, 1), (1, 1))]),
+    "tol": (
+        lambda tol: fe_relu.hierarchical_from_function(
+            fem.Function(fem.functionspace(rectangle(WORLD), ("P", 1))), layout="blocks"
+        ).compress(tol=tol),
+        [0.1, 0.2, -1.0, None],
+    ),
+    "outputs": (
+        lambda outputs: P1Network(
+            Grid((0, 0), np.eye(2), (2, 2), "right"), np.ones((outputs, 9)), Replicated(WORLD)
+        )([[0.5], [0.5]]),
+        [1, 2, 3],
+    ),
+    "network": (
+        lambda degree: fe_relu.function_from_network(
+            {d: network("replicated", d) for d in (1, 2)}[degree], space()
+        ),
+        [1, 2],
+    ),
+    "space": (
+        lambda keep: fe_relu.function_from_network(network(), {True: space()}.get(keep)),
+        [True, False],
+    ),
+    "points": (
+        lambda x: network()(np.asarray(x)),
+        [np.ones((2, 3)), np.ones((5, 2)), [["a"], ["b"]], [[np.nan], [0.0]], 1j * np.ones((2, 1))],
+    ),
+    "dtype": (
+        lambda dtype: P1Network(
+            Grid((0, 0), np.eye(2), (1, 1), "left"), np.ones(4, dtype), Replicated(WORLD)
+        ).plan([[0.5], [0.5]]),
+        FLOATS,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_ranks_that_differ_in_one_argument_all_raise_the_same(comm, name):
+    """Nobody waits for ever: the time limit of each test would tell."""
+    call, values = CALLS[name]
+    for usual, other in itertools.permutations(range(len(values)), 2):
+        caught = None
+        try:
+            call(values[other if comm.rank == comm.size - 1 else usual])
+        except (TypeError, ValueError) as error:
+            caught = type(error)
+        assert len(set(comm.allgather(caught))) == 1
+        if comm.size > 1 and name != "points":  # points may differ, if all are points
+            assert caught is not None
+
+
+@settings(derandomize=True, deadline=None, max_examples=30)
+@given(
+    entries=st.sampled_from(FLOATS),
+    points=st.sampled_from(FLOATS),
+    degree=st.sampled_from([1, 2]),
+    diagonal=st.sampled_from(["right", "crossed", "left_right"]),
+    seed=st.integers(0, 2**16),
+)
+def test_answers_are_computed_in_the_dtype_of_the_answer(entries, points, degree, diagonal, seed):
+    """Call, gradient and plan: those of the same numbers in the wider dtype, bit for bit."""
+    rng = np.random.default_rng(seed)
+    grid = Grid((0.25, -1), [[0.5, 0.125], [0, 0.25]], (5, 3), diagonal)
+    values = rng.standard_normal(grid.refined(degree).num_vertices).astype(entries)
+    kind = {1: P1Network, 2: P2Network}[degree]
+    x = (grid.origin[:, None] + grid.axes @ rng.uniform(-1, 6, (2, 40))).astype(points)
+    narrow, wide = kind(grid, values), kind(grid, values.astype(np.result_type(entries, points)))
+    for ask in (lambda u: u(x), lambda u: u.gradient(x), lambda u: u.plan(x)(u)):
+        found, expected = ask(narrow), ask(wide)
+        assert found.dtype == np.result_type(entries, points)
+        assert found.tobytes() == expected.tobytes()
+    if entries != points:
+        with pytest.raises(ValueError, match="another type of values"):
+            narrow.plan(x)(kind(grid, values.astype(FLOATS[entries == np.float32])))
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit, MemoryError, UnicodeDecodeError])
+def test_whatever_is_raised_on_one_rank_is_raised_on_all(comm, kind):
+    def fail_on_last_rank():
+        with together(comm):
+            if comm.rank == comm.size - 1:
+                if kind is MemoryError:
+                    np.empty(1 << 50)  # NumPy's own kind of it
+                if kind is UnicodeDecodeError:
+                    b"\xff".decode()
+                raise kind("stop")
+
+    with pytest.raises(UnicodeError if kind is UnicodeDecodeError else kind):
+        fail_on_last_rank()
+    assert comm.allreduce(1) == comm.size
+
+
+@pytest.mark.parametrize("where", ["own pass", "answering"])
+def test_an_error_in_evaluation_is_told_to_all(comm, where):
+    """Also of a rank that only answers others' points: those must not wait for it."""
+    spread = network()
+    table, last = spread.table, comm.size - 1
+    calls = []
+
+    class Failing:
+        def values(self, x, dtype):
+            calls.append(x.shape[1])
+            if comm.rank == last and len(calls) == (1 if where == "own pass" else 2):
+                raise MemoryError("no room")
+            return table.values(x, dtype)
+
+    object.__setattr__(spread, "table", Failing())
+    x = np.random.default_rng(comm.rank).random((2, 200))
+    if comm.size == 1 and where == "answering":
+        assert spread(x).shape == (200,)
+        return
+    with pytest.raises(MemoryError, match="no room"):
+        spread(x)
+
+
+def test_a_network_with_a_communicator_is_pickled_alone_or_not_at_all(comm):
+    for layout in ("replicated", "blocks"):
+        original = network(layout)
+        if original.layout.is_spread:
+            with pytest.raises(TypeError, match=r"network\.gather\(\)"):
+                pickle.dumps(original)
+            continue
+        copy = pickle.loads(pickle.dumps(original))
+        assert copy.comm is None
+        assert copy.values.tobytes() == original.values.tobytes()
+        assert copy([[0.3], [0.4]]).tobytes() == original([[0.3], [0.4]]).tobytes()
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_threads_are_new_after_a_fork(monkeypatch):
+    monkeypatch.setattr(threads, "POINTS_PER_THREAD", 10)
+    monkeypatch.setenv("FE_RELU_NUM_THREADS", "2")
+    grid = Grid((0, 0), np.eye(2), (4, 4), "right")
+    u = P1Network(grid, np.arange(25.0))
+    x = np.random.default_rng(0).random((2, 100)) * 4
+    expected = u(x)
+    receiver, sender = multiprocessing.Pipe(duplex=False)
+    child = multiprocessing.get_context("fork").Process(target=lambda: sender.send(u(x)))
+    child.start()
+    assert receiver.poll(20), "the child hangs"
+    assert receiver.recv().tobytes() == expected.tobytes()
+    child.join(20)
+
+
+def run(code, **variables):
+    environment = {
+        k: v for k, v in os.environ.items() if not k.startswith(("OMPI_", "PMIX", "PRTE"))
+    }
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=100,
+        env=environment | variables,
+    )  # fmt: skip
+
+
+EVALUATE = """
+import numpy as np, fe_relu
+grid = fe_relu.Grid((0, 0), np.eye(2), (1, 1), "right")
+print(fe_relu.P1Network(grid, np.arange(4.0))([[0.5], [0.25]]))
+"""
+
+
+def test_damaged_caches_of_compiled_code_cost_time_only(tmp_path):
+    cache = {"NUMBA_CACHE_DIR": str(tmp_path)}
+    assert run(EVALUATE, **cache).stderr == ""
+    kept = [path for path in tmp_path.rglob("*") if path.suffix in (".nbi", ".nbc")]
+    for number, path in enumerate(kept):
+        path.write_bytes(b"" if number % 2 else path.read_bytes()[:20])
+    damaged = run(EVALUATE, **cache)
+    assert damaged.stdout == "[1.]\n"
+    assert damaged.stderr.count("compiled code is not kept") == 1
+    assert run(EVALUATE, **cache).stderr == ""
+
+
+def test_without_a_place_for_compiled_code_there_is_one_warning(tmp_path):
+    nowhere = tmp_path / "file"
+    nowhere.touch()
+    code = "import numba.core.caching as c; c.CacheImpl._locator_classes = []\n" + EVALUATE
+    found = run(code)
+    assert found.stdout == "[1.]\n"
+    assert found.stderr.count("RuntimeWarning") == 1
