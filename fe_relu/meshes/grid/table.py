@@ -143,7 +143,8 @@ class Table:
         dtype = np.result_type(points.high, self.entries)
         entries, scale = self._read(dtype)
         out = np.empty((len(entries), points.high.size), dtype)
-        self._combine(points, entries, out)
+        if 0 not in self.window.shape:  # else points are not located, and all are sent away
+            self._combine(points, entries, out)
         if scale != 1:
             out *= dtype.type(1 / scale)
         return Answers(out, points.away)
