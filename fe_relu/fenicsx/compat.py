@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from dolfinx import mesh
+    from dolfinx import fem, mesh
 
 
 def geometry_dofmap(mesh: mesh.Mesh) -> npt.NDArray:
@@ -43,3 +43,10 @@ def point_owners(mesh: mesh.Mesh, points: npt.NDArray, padding: float) -> tuple[
         found = cpp.geometry.determine_point_ownership(mesh._cpp_object, points, padding)
     owned, cells = found.dest_points, found.dest_cells
     return (owned(), cells()) if callable(owned) else (owned, cells)
+
+
+def basix_element(V: fem.FunctionSpace) -> Any | None:
+    """The scalar element that V has once or several times, as basix knows it, if it does."""
+    element = V.ufl_element()
+    scalar = element.sub_elements[0] if element.block_size > 1 else element
+    return getattr(scalar, "basix_element", None)

@@ -13,8 +13,9 @@ import numpy.typing as npt
 from fe_relu.basics.arguments import TOLERANCE, checked_levels
 from fe_relu.fenicsx.meshes import LocatedMesh, located_mesh, mark_of, require_unmoved
 from fe_relu.fenicsx.spaces import (
+    degree_of,
     ends_of_dofs,
-    require_lagrange,
+    require_nodal,
     require_real,
     require_space,
     space_of,
@@ -83,7 +84,7 @@ class Conversion:
         V = self.V
         require_space(V)
         with together(V.mesh.comm) as terms:
-            require_lagrange(V)
+            require_nodal(V)
             terms.alike("layouts", checked_layout(self.layout))
             terms.alike("elements", V.ufl_element())
             terms.alike("levels", self._checked_levels())
@@ -112,7 +113,7 @@ class Conversion:
 
     @property
     def _degree(self) -> int:
-        return self.V.ufl_element().degree
+        return degree_of(self.V)
 
     def __call__(self, u: fem.Function) -> P1Network | P2Network:
         """The network that equals u if it is P1, or is near u if it is P2. Collective.
@@ -178,7 +179,7 @@ class Conversion:
 def node_of_dof(V: fem.FunctionSpace, located: LocatedMesh) -> npt.NDArray[np.int64]:
     """The node of each local (blocked) dof, ghosts included, as a vertex of the refined mesh."""
     a, b = located.vertex_of_node[ends_of_dofs(V)]
-    return a if V.ufl_element().degree == 1 else located.mesh.midpoints(a, b)
+    return a if degree_of(V) == 1 else located.mesh.midpoints(a, b)
 
 
 def network_from_function(u: fem.Function, **options: Any) -> P1Network | P2Network:

@@ -19,8 +19,9 @@ from fe_relu.fenicsx.meshes import LocatedMesh, located_mesh, mark_of, require_u
 from fe_relu.fenicsx.spaces import (
     Network,
     UnsupportedFunctionError,
+    degree_of,
     dof_coordinates,
-    require_lagrange,
+    require_nodal,
     require_outputs,
     require_plane_triangles,
     require_space,
@@ -86,7 +87,7 @@ def function_from_network(
             raise wrong_kind(network, "callable", "to_p1", "compress")
         if rtol is not None:
             checked_tolerance(rtol)
-        require_lagrange(V)
+        require_nodal(V)
         require_plane_triangles(V.mesh)
         require_outputs(network, V)
         own = layout_of(network)
@@ -147,7 +148,7 @@ def _located_on(
     network: NodalNetwork | Surrogate, V: fem.FunctionSpace, rtol: float | None
 ) -> LocatedMesh | None:
     """V's mesh located, if it is the network's own and V of its degree."""
-    if V.ufl_element().degree != network.degree:
+    if degree_of(V) != network.degree:
         return None
     own = on_grid(network.mesh, "copying values").slack
     rtol = max(TOLERANCE, min(2 * own, MOST_TOLERANCE)) if rtol is None else rtol

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Which functions and function spaces can be converted, and where their dofs are."""
+"""Which functions and function spaces can be converted, and where their dofs are.
+
+An element is known by what its dofs do, not by its name: they must be point values at the vertices
+of the cells (degree 1), or at vertices and midpoints of edges (degree 2).
+"""
 
 from __future__ import annotations
 
@@ -9,26 +13,35 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from fe_relu.basics.refusals import needed
 from fe_relu.fenicsx import compat
-from fe_relu.meshes.grid.midpoints import EDGES
 
 if TYPE_CHECKING:
     from dolfinx import fem, mesh
 
 Network = Callable[[npt.NDArray], npt.NDArray]
 
-SUPPORTED = (
-    "supported are real P1 and P2 Lagrange functions, scalar (('P', 1), ('P', 2)) or blocked "
-    "(('P', 1, (k,)), ('P', 2, (k,)))"
+#: What to type where a function is of another element.
+INTERPOLATE = (
+    "w = fem.Function(fem.functionspace(mesh, ('P', 1))); w.interpolate(u) makes one that is "
+    "(('P', 1, (k,)) for k components)"
 )
+
+#: Vertices of the reference cells, in basix's order.
+REFERENCE = {
+    "interval": np.array([[0.0], [1.0]]),
+    "triangle": np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]),
+    "tetrahedron": np.vstack([np.zeros(3), np.eye(3)]),
+}
 
 
 class UnsupportedFunctionError(ValueError):
-    """The function or function space is not real P1 or P2 Lagrange on triangles."""
+    """The function or function space is of a kind that is no network; the message says what is."""
 
 
 def space_of(u: fem.Function) -> fem.FunctionSpace:
-    from dolfinx import fem
+    with needed("dolfinx", "a function of a mesh"):
+        from dolfinx import fem
 
     if not isinstance(u, fem.Function):
         raise TypeError(f"expected a dolfinx.fem.Function, not {type(u).__name__}")
@@ -36,44 +49,70 @@ def space_of(u: fem.Function) -> fem.FunctionSpace:
 
 
 def require_space(V: Any) -> None:
-    from dolfinx import fem
+    with needed("dolfinx", "a function space"):
+        from dolfinx import fem
 
     if not isinstance(V, fem.FunctionSpace):
         raise TypeError(f"expected a dolfinx.fem.FunctionSpace, not {type(V).__name__}")
 
 
-def require_lagrange(V: fem.FunctionSpace) -> None:
-    """Raises unless V is P1 or P2, scalar or blocked, on simplices."""
-    element = V.ufl_element()
-    supported = (
-        element.family_name == "P"
-        and element.degree in (1, 2)
-        and not element.discontinuous
-        and V.mesh.topology.cell_type.name in ("interval", "triangle", "tetrahedron")
-    )
-    if not supported:
-        raise UnsupportedFunctionError(f"{element} is not supported; {SUPPORTED}")
+def require_nodal(V: fem.FunctionSpace) -> None:
+    """Raises unless V's dofs are values at vertices, and midpoints, of simplices.
+
+    Raises:
+        UnsupportedFunctionError: They are not; the message says what to type instead.
+    """
+    cell = V.mesh.topology.cell_type.name
     if V.component():
         raise UnsupportedFunctionError(
-            "a component of a larger space is not supported; collapse() the function first"
+            "a component of a larger space is not supported; u.sub(i).collapse() is a function of "
+            "its own"
+        )
+    if V.ufl_element().family_name == "mixed element":
+        raise UnsupportedFunctionError(
+            "a mixed space is not supported; u.sub(i).collapse() is a function of each part"
+        )
+    if cell not in REFERENCE:
+        raise UnsupportedFunctionError(
+            f"functions on {cell}s are not supported, whatever their element; "
+            "cell_type=mesh.CellType.triangle, or tetrahedron, makes a mesh on which they are"
+        )
+    if _node_ends(V) is None:
+        raise UnsupportedFunctionError(
+            f"{V.ufl_element()} is not supported: its dofs are not values at vertices, nor at "
+            f"vertices and midpoints of edges; {INTERPOLATE}"
         )
     if V.dofmap.index_map_bs != V.value_size:
-        raise UnsupportedFunctionError(f"symmetric tensors are not supported; {SUPPORTED}")
+        raise UnsupportedFunctionError(
+            f"symmetric tensors are not supported; {INTERPOLATE.replace('(k,)', '(d, d)')}"
+        )
 
 
 def require_real(u: fem.Function) -> None:
     if u.x.array.dtype not in (np.float32, np.float64):
-        raise UnsupportedFunctionError(f"{u.x.array.dtype} values are not supported; {SUPPORTED}")
+        raise UnsupportedFunctionError(
+            f"{u.x.array.dtype} values are not supported; "
+            "w = fem.Function(u.function_space, dtype=u.x.array.real.dtype); "
+            "w.x.array[:] = u.x.array.real is the real part, .imag the imaginary one"
+        )
 
 
 def require_plane_triangles(mesh: mesh.Mesh) -> None:
-    if mesh.topology.cell_type.name != "triangle" or mesh.geometry.dim != 2:
+    kind, tdim, gdim = mesh.topology.cell_type.name, mesh.topology.dim, mesh.geometry.dim
+    if tdim < gdim:
         raise UnsupportedFunctionError(
-            f"a mesh of {mesh.topology.cell_type.name}s in {mesh.geometry.dim}-D is not supported; "
-            "V must be on triangles in the plane"
+            f"a mesh of {kind}s in {gdim}-D is not supported; if it is flat, gdim={tdim} where it "
+            f"is made or read, as in gmshio.model_to_mesh(…, gdim={tdim}), makes one that is"
+        )
+    if kind != "triangle":
+        raise UnsupportedFunctionError(
+            f"a mesh of {kind}s in {gdim}-D is not supported; V must be on triangles in the plane"
         )
     if compat.geometry_degree(mesh) != 1:
-        raise UnsupportedFunctionError("curved cells are not supported; the mesh must be straight")
+        raise UnsupportedFunctionError(
+            f"a geometry of degree {compat.geometry_degree(mesh)}, whose cells may be curved, is "
+            "not supported; gmsh.model.mesh.setOrder(1) makes straight ones"
+        )
 
 
 def require_outputs(network: Network, V: fem.FunctionSpace) -> None:
@@ -85,26 +124,52 @@ def require_outputs(network: Network, V: fem.FunctionSpace) -> None:
         )
 
 
+def degree_of(V: fem.FunctionSpace) -> int:
+    """1 if V's dofs are values at vertices, 2 if at midpoints of edges too."""
+    ends = _node_ends(V)
+    assert ends is not None
+    return 1 if (ends[0] == ends[1]).all() else 2
+
+
+def _node_ends(V: fem.FunctionSpace) -> npt.NDArray[np.int64] | None:
+    """The two vertices of the cell between which each dof of the element is a value, (2, dofs).
+
+    Both are the same for a dof at a vertex. None if a dof is anything else.
+    """
+    element = compat.basix_element(V)
+    corners = REFERENCE[V.mesh.topology.cell_type.name]
+    if element is None or element.discontinuous or not element.interpolation_is_identity:
+        return None
+    a, b = np.triu_indices(len(corners))
+    apart = np.abs(element.points[:, None] - (corners[a] + corners[b]) / 2).max(axis=2)
+    nearest = apart.argmin(axis=1)
+    whole = {len(corners), len(a)}
+    if apart.min(axis=1).max() > 1e-12 or len(set(nearest.tolist())) not in whole:
+        return None
+    ends = np.array([a[nearest], b[nearest]])
+    at_corners = np.unique(ends[0][ends[0] == ends[1]])
+    return ends if len(at_corners) == len(corners) and len(nearest) in whole else None
+
+
 def ends_of_dofs(V: fem.FunctionSpace) -> npt.NDArray[np.int32]:
     """Two geometry nodes for each local (blocked) dof, in the middle of which it lies, (2, d).
 
-    For a dof at a vertex both are that; for P1 and P2 on straight cells.
+    For a dof at a vertex both are that.
     """
     cells, dofs = compat.geometry_dofmap(V.mesh), V.dofmap.list
+    node_ends = _node_ends(V)
+    assert node_ends is not None
     ends = np.empty((2, num_dofs(V)), np.int32)
-    for k in range(3):
-        ends[:, dofs[:, k]] = cells[:, k]
-    if V.ufl_element().degree == 2:
-        for k, (a, b) in enumerate(EDGES):
-            ends[0, dofs[:, 3 + k]], ends[1, dofs[:, 3 + k]] = cells[:, a], cells[:, b]
+    for k, pair in enumerate(node_ends.T):
+        ends[:, dofs[:, k]] = cells[:, pair].T
     return ends
 
 
 def dof_coordinates(V: fem.FunctionSpace) -> npt.NDArray:
-    """Of each local (blocked) dof, shape (2, d), in the type of the mesh."""
-    x = V.mesh.geometry.x[:, :2].T
+    """Of each local (blocked) dof, shape (gdim, d), in the type of the mesh."""
+    x = V.mesh.geometry.x[:, : V.mesh.geometry.dim].T
     a, b = ends_of_dofs(V)
-    return x[:, a] if V.ufl_element().degree == 1 else (x[:, a] + x[:, b]) / 2
+    return x[:, a] if degree_of(V) == 1 else (x[:, a] + x[:, b]) / 2
 
 
 def num_dofs(V: fem.FunctionSpace) -> int:
