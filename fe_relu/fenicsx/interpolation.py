@@ -30,7 +30,7 @@ from fe_relu.fenicsx.spaces import (
 from fe_relu.hierarchy.surrogate import Surrogate
 from fe_relu.meshes.grid.grid import on_grid
 from fe_relu.meshes.recognition.cells import NotStructuredError
-from fe_relu.networks.nodal import NodalNetwork, layout_of
+from fe_relu.networks.nodal import NodalNetwork, Outside, layout_of, mesh_of
 from fe_relu.networks.plan import Plan
 from fe_relu.parallel.agreement import gathered, same_ranks, together
 
@@ -41,7 +41,11 @@ if TYPE_CHECKING:
 
 
 def function_from_network(
-    network: Network, V: fem.FunctionSpace, *, rtol: float | None = None
+    network: Network,
+    V: fem.FunctionSpace,
+    *,
+    rtol: float | None = None,
+    outside: Outside = "extend",
 ) -> tuple[fem.Function, Certificate]:
     """The function in V with the network's values at the nodes, and how far it is off.
 
@@ -55,6 +59,8 @@ def function_from_network(
         V: A scalar or blocked P1 or P2 space on any triangle mesh in the plane.
         rtol: As for `grid_from_mesh`, to tell whether V is on the network's own grid; by default
             what accepts the mesh that the network came from.
+        outside: What holds at nodes outside the network's mesh, as when it is called: "extend",
+            "nan" or "raise"; of which networks without a mesh know the first only.
 
     Returns:
         The function, of the floating-point type of the mesh, and bounds of
@@ -99,8 +105,9 @@ def function_from_network(
         terms.alike("layouts", type(own).__name__)
         terms.alike("elements", V.ufl_element())
         terms.alike("tolerances", rtol)
+        terms.alike("words for outside", _checked_outside(network, outside))
     copied = _copied(network, V, rtol)
-    nodal, bounds = _interpolated(network, V) if copied is None else copied
+    nodal, bounds = _interpolated(network, V, outside) if copied is None else copied
     u = fem.Function(V, dtype=V.mesh.geometry.x.dtype)
     u.x.array.reshape(-1, V.dofmap.index_map_bs)[:] = nodal.T
     return u, _joined(V.mesh.comm, bounds).certificate()
@@ -122,7 +129,9 @@ def _ranks_of(network: Any, V: Any) -> MPI.Comm | None:
 
 
 @singledispatch
-def _copied(network: Any, V: fem.FunctionSpace, rtol: float | None) -> tuple[npt.NDArray, Bounds] | None:
+def _copied(
+    network: Any, V: fem.FunctionSpace, rtol: float | None
+) -> tuple[npt.NDArray, Bounds] | None:
     """Nodal values at the local dofs and bounds, if V is on the network's own mesh. Collective."""
     return None
 
@@ -140,7 +149,9 @@ def _(
 
 
 @_copied.register(Surrogate)
-def _(network: Surrogate, V: fem.FunctionSpace, rtol: float | None) -> tuple[npt.NDArray, Bounds] | None:
+def _(
+    network: Surrogate, V: fem.FunctionSpace, rtol: float | None
+) -> tuple[npt.NDArray, Bounds] | None:
     return None if _located_on(network, V, rtol) is None else _copied(network.to_p1(), V, rtol)
 
 
@@ -160,17 +171,28 @@ def _located_on(
     return located if same else None
 
 
-def _interpolated(network: Network, V: fem.FunctionSpace) -> tuple[npt.NDArray, Bounds]:
+def _checked_outside(network: Any, outside: Outside) -> Outside:
+    if outside not in ("extend", "nan", "raise"):
+        raise ValueError(f'outside must be "extend", "nan" or "raise", not {outside!r}')
+    if outside != "extend" and mesh_of(network) is None:
+        raise ValueError(f'outside="{outside}" is for networks with a mesh, which this one has not')
+    return outside
+
+
+def _interpolated(
+    network: Any, V: fem.FunctionSpace, outside: Outside
+) -> tuple[npt.NDArray, Bounds]:
     """The network's values at the local dofs, shape (k, n), in its own precision, and bounds."""
     x = dof_coordinates(V)
+    options = {} if outside == "extend" else {"outside": outside}
     with together(V.mesh.comm):
-        values = np.atleast_2d(_real_numbers(network(x)))
+        values = np.atleast_2d(_real_numbers(network(x, **options)))
         if values.shape != (V.dofmap.index_map_bs, x.shape[1]):
             raise ValueError(
                 f"the network returned values of shape {values.shape} for {x.shape[1]} points; "
                 f"V needs {(V.dofmap.index_map_bs, x.shape[1])}"
             )
-        if not np.isfinite(values).all():
+        if outside != "nan" and not np.isfinite(values).all():
             bad = np.count_nonzero(~np.isfinite(values))
             raise ValueError(f"the network returned NaN or infinity for {bad} nodal values")
     return values, _bounds(network, V, values)
@@ -250,7 +272,9 @@ class InterpolationPlan:
         return u
 
 
-def interpolation_plan(network: NodalNetwork, V: fem.FunctionSpace) -> InterpolationPlan:
+def interpolation_plan(
+    network: NodalNetwork, V: fem.FunctionSpace, *, outside: Outside = "extend"
+) -> InterpolationPlan:
     """Interpolation into V of networks on one mesh, located and routed once. Collective.
 
     The meshes need not match, nor be partitioned alike; around the network's mesh its values fade
@@ -260,6 +284,7 @@ def interpolation_plan(network: NodalNetwork, V: fem.FunctionSpace) -> Interpola
         network: A P1 or P2 network.
         V: A scalar or blocked space of Lagrange elements of any degree, also discontinuous, on a
             mesh in the plane, on the same ranks as the network.
+        outside: What holds at nodes outside the network's mesh: "extend", "nan" or "raise".
 
     Returns:
         A plan: `plan(network)` gives a new function in V, `plan(network, u)` overwrites u; for any
@@ -297,5 +322,5 @@ def interpolation_plan(network: NodalNetwork, V: fem.FunctionSpace) -> Interpola
                 "at points of the plane"
             )
         terms.alike("elements", V.ufl_element())
-    plan = network.plan(V.tabulate_dof_coordinates().T)
+    plan = network.plan(V.tabulate_dof_coordinates().T, outside=outside)
     return InterpolationPlan(V, plan, mark_of(V.mesh))

@@ -39,8 +39,8 @@ def grid_from_mesh(mesh: mesh.Mesh, *, rtol: float = TOLERANCE) -> Grid:
 
     Args:
         mesh: A `dolfinx.mesh.Mesh`.
-        rtol: Vertices may lie this fraction of a lattice step off the lattice, besides roundoff; the
-            grid has them on it, and says in `slack` how far they are off.
+        rtol: Vertices may lie this fraction of a step off the lattice, besides roundoff; the grid
+            has them on it, and says in `slack` how far they are off.
 
     Raises:
         NotStructuredError: The mesh is another one; the message says how many cells do not fit.

@@ -15,7 +15,7 @@ from fe_relu.basics.points import real_points, require_finite
 from fe_relu.meshes.mesh import Mesh
 from fe_relu.networks.plan import Plan
 from fe_relu.parallel.layouts import Alone, Layout, checked_root
-from fe_relu.parallel.routing import Inquiry
+from fe_relu.parallel.routing import Inquiry, Visit
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -165,7 +165,7 @@ class NodalNetwork:
         slopes = answers(self, table_gradient, x, outside)
         return slopes[0] if self.dim_out == 1 else slopes
 
-    def plan(self, x: npt.ArrayLike) -> Plan:
+    def plan(self, x: npt.ArrayLike, *, outside: Outside = "extend") -> Plan:
         """Evaluation at the same points again and again: routing and location done once.
 
         Collective. `plan(network)` gives the values of any network on this mesh, in this layout and
@@ -173,6 +173,7 @@ class NodalNetwork:
 
         Args:
             x: Coordinates, as for `__call__`.
+            outside: As for `__call__`.
 
         Raises:
             ValueError: As for `__call__`.
@@ -186,8 +187,8 @@ class NodalNetwork:
             >>> [float(plan(network)[0]) for network in steps]
             [1.0, 2.0]
         """
-        inquiry = inquiry_of(self, located, lambda: real_points(x, self.dim_in))
-        return Plan(self.mesh, self.layout, self.dtype, self.layout.visit(inquiry))
+        visit, masked = asked(self, located, x, outside)
+        return Plan(self.mesh, self.layout, self.dtype, visit, masked)
 
     def nodal_values(self, nodes: npt.NDArray[np.int64]) -> npt.NDArray:
         """Nodal values at any vertices of `node_mesh`, shape (k, n). Collective."""
@@ -273,6 +274,17 @@ def answers(
     network: Any, ask: Callable[..., Any], x: npt.ArrayLike, outside: Outside
 ) -> npt.NDArray:
     """What the points ask of a network's tables, shape (k, …, n). Collective over its `comm`."""
+    visit, masked = asked(network, ask, x, outside)
+    found = visit.numbers()
+    for mask in masked:
+        found[..., mask] = np.nan
+    return found
+
+
+def asked(
+    network: Any, ask: Callable[..., Any], x: npt.ArrayLike, outside: Outside
+) -> tuple[Visit, list[npt.NDArray[np.bool_]]]:
+    """Points brought to the tables that answer them, and the mask of those to be NaN, if any."""
     masked: list[npt.NDArray[np.bool_]] = []
 
     def points() -> npt.NDArray:
@@ -280,14 +292,6 @@ def answers(
         masked.extend(outside_mask(network.mesh, coordinates, outside))
         return coordinates
 
-    found = network.layout.visit(inquiry_of(network, ask, points)).numbers()
-    for mask in masked:
-        found[..., mask] = np.nan
-    return found
-
-
-def inquiry_of(network: Any, ask: Callable[..., Any], points: Callable[[], npt.NDArray]) -> Inquiry:
-    """The inquiry of points to a network with `table`, `layout` and `dtype`."""
     facts = {
         "calls": ask.__name__,
         "kinds of network": type(network).__name__,
@@ -295,7 +299,8 @@ def inquiry_of(network: Any, ask: Callable[..., Any], points: Callable[[], npt.N
         "numbers of outputs": network.dim_out,
         "types of values": network.dtype,
     }
-    return Inquiry(points, lambda x, dtype: ask(network.table, x, dtype), network.dtype, facts)
+    inquiry = Inquiry(points, lambda x, dtype: ask(network.table, x, dtype), network.dtype, facts)
+    return network.layout.visit(inquiry), masked
 
 
 def checked_values(given: npt.ArrayLike, count: int, what: str) -> npt.NDArray:

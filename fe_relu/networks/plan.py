@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -26,12 +27,14 @@ class Plan:
         layout: Likewise.
         dtype: Likewise.
         located: What this rank's part keeps of its points, and of those that were sent to it.
+        masked: The mask of points whose values are to be NaN, if any are.
     """
 
     mesh: Mesh
     layout: Layout
     dtype: np.dtype
     located: Visit
+    masked: Sequence[npt.NDArray[np.bool_]] = ()
 
     def __call__(self, network: NodalNetwork) -> npt.NDArray:
         """The network's values at the planned points, the bits of `network(x)`. Collective.
@@ -52,6 +55,8 @@ class Plan:
             found = [network.table.values_at(points) for _, points in self.located.routes]
         routes = (route for route, _ in self.located.routes)
         numbers = Visit(own, list(zip(routes, found, strict=True))).numbers()
+        for mask in self.masked:
+            numbers[..., mask] = np.nan
         return numbers[0] if network.dim_out == 1 else numbers
 
     def _require_fitting(self, network: Any) -> None:
