@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Draws docs/pictures/stars.png: the five stars of `fe_relu.meshes.grid.hats`, as the networks' own neurons.
+"""Draws docs/pictures/stars.png: the five stars of `fe_relu.meshes.grid.hats`, drawn by networks.
 
 python3 docs/draw_stars.py
 

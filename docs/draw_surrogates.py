@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from fe_relu import Grid, P1Network, plot
-from fe_relu.hierarchy.transform import hierarchical_from_network
+from fe_relu.hierarchy import hierarchical_from_network
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
