@@ -163,7 +163,7 @@ class Surrogate:
         point together; beyond the mesh, each level is looked up on its own.
 
         Args:
-            x: Coordinates, shape (2, n) or (3, n); the third row is ignored.
+            x: Coordinates, shape (2, n) or (3, n); a third row is constant.
             outside: As for `P1Network`; "extend" is what the explicit network does.
 
         Returns:

@@ -161,14 +161,15 @@ class ReLUNetwork:
 
         Args:
             x: Shape (dim_in, n); (3, n) is taken too when dim_in < 3, as
-                `dolfinx.fem.Function.interpolate` passes it, and further rows are ignored.
+                `dolfinx.fem.Function.interpolate` passes it; further rows are constant then.
 
         Returns:
             Shape (n,) if dim_out is 1, else (dim_out, n).
 
         Raises:
-            ValueError: x has another shape, or a NaN or infinite coordinate.
-            TypeError: x does not hold real numbers.
+            ValueError: x has another shape, a further row that varies, or a coordinate that is NaN
+                or infinite.
+            TypeError: x does not hold real numbers, or is masked.
         """
         x = checked_points(x, self.dim_in)
         dtype = np.result_type(self.dtype, x.dtype)
