@@ -31,6 +31,7 @@ from fe_relu.networks.nodal import (
     Outside,
     answers,
     checked_values,
+    facts_of,
     layout_of,
     mesh_of,
     table_values,
@@ -268,6 +269,7 @@ class Surrogate:
         with self.layout.together() as terms:
             root = checked_root(root, self.layout)
             terms.alike("roots", root)
+            terms.all_alike(facts_of(self))
         whole = self.whole()
         return whole if root in (None, rank_of(self.comm)) else None
 

@@ -192,6 +192,8 @@ class NodalNetwork:
 
     def nodal_values(self, nodes: npt.NDArray[np.int64]) -> npt.NDArray:
         """Nodal values at any vertices of `node_mesh`, shape (k, n). Collective."""
+        with self.layout.together() as terms:
+            terms.all_alike(facts_of(self))
         return self.layout.refined(self.degree).fetch(np.atleast_2d(self.values), nodes)
 
     @overload
@@ -214,6 +216,7 @@ class NodalNetwork:
         with self.layout.together() as terms:
             root = checked_root(root, self.layout)
             terms.alike("roots", root)
+            terms.all_alike(facts_of(self))
         values = self.layout.refined(self.degree).gather(self.values, root)
         return None if values is None else replace(self, values=values, layout=Alone())
 
@@ -301,6 +304,16 @@ def asked(
     }
     inquiry = Inquiry(points, lambda x, dtype: ask(network.table, x, dtype), network.dtype, facts)
     return network.layout.visit(inquiry), masked
+
+
+def facts_of(network: Any) -> dict[str, object]:
+    """What ranks that hold a network together must have in common, by its name in the plural."""
+    return {
+        "kinds of network": type(network).__name__,
+        "layouts": type(network.layout).__name__,
+        "numbers of outputs": network.dim_out,
+        "types of values": network.dtype,
+    }
 
 
 def checked_values(given: npt.ArrayLike, count: int, what: str) -> npt.NDArray:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import pickle
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, overload
 
@@ -29,6 +29,11 @@ class Terms:
     def alike(self, what: str, fact: object) -> None:
         """Demands that all ranks have this fact; `what` names it in the plural."""
         self.facts[what] = str(fact)
+
+    def all_alike(self, facts: Mapping[str, object]) -> None:
+        """Demands it of several, by their names."""
+        for what, fact in facts.items():
+            self.alike(what, fact)
 
 
 @contextmanager

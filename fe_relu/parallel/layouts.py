@@ -178,8 +178,7 @@ class Replicated(_Whole):
     def visit(self, inquiry: Inquiry) -> Visit:
         with self.together() as terms:
             own = inquiry.here()[2]
-            for what, fact in inquiry.facts.items():
-                terms.alike(what, fact)
+            terms.all_alike(inquiry.facts)
         return Visit(own)
 
     def gather(self, values: npt.NDArray, root: int | None = None) -> npt.NDArray | None:
