@@ -9,15 +9,17 @@ from functools import singledispatch
 from typing import TYPE_CHECKING, Any
 
 from fe_relu.analysis.weights import p1_from_relu
-from fe_relu.cli.network_files import WRITERS, checked_suffix, read_network, write_network
+from fe_relu.cli.evaluation import evaluate_file
+from fe_relu.cli.networks import read_network, require_other_file, writer
 from fe_relu.cli.picture import save_picture
-from fe_relu.cli.streaming import evaluate_file
 from fe_relu.cli.summary import aligned, explicit_size, file_size, in_bytes, summary, surrogate_rows
+from fe_relu.cli.text import say
 from fe_relu.hierarchy.basis import HierarchicalNetwork
 from fe_relu.hierarchy.transform import hierarchical_from_network
 from fe_relu.layers.network import ReLUNetwork
 from fe_relu.networks.nodal import mesh_of
 from fe_relu.networks.p1 import P1Network
+from fe_relu.parallel.agreement import together
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -25,36 +27,38 @@ if TYPE_CHECKING:
 
 def info(given: Namespace, comm: MPI.Comm | None) -> None:
     named = read_network(given.file)
-    print(aligned([("file", f"{given.file}, {in_bytes(file_size(given.file))}"), *summary(named)]))
+    say(aligned([("file", f"{given.file}, {in_bytes(file_size(given.file))}"), *summary(named)]))
 
 
 def convert(given: Namespace, comm: MPI.Comm | None) -> None:
-    checked_suffix(given.out, WRITERS, _given(given, "form"), {".onnx": {"form"}})
+    write = writer(given.out, given.file, **_given(given, "form"))
     named = read_network(given.file, **_given(given, "name", "time"))
     if given.p1:
         named = dataclasses.replace(named, network=_as_p1(named.network))
-    write_network(named, given.out, **_given(given, "form"))
+    write(named)
 
 
 def evaluate(given: Namespace, comm: MPI.Comm | None) -> None:
+    with together(comm):
+        require_other_file(given.output, given.file, given.points)
     named = read_network(given.file, comm)
     evaluate_file(named, given.points, given.output, outside=given.outside, comm=comm)
 
 
 def compress(given: Namespace, comm: MPI.Comm | None) -> None:
-    if given.output is not None:
-        checked_suffix(given.output, WRITERS, {}, {})
+    write = None if given.output is None else writer(given.output, given.file)
     named = read_network(given.file)
     surrogate = _hierarchical(named.network, given.levels).compress(
         tol=given.tol, max_neurons=given.max_neurons, relative=given.relative, norm=given.norm
     )
-    if given.output is not None:
-        write_network(dataclasses.replace(named, network=surrogate), given.output)
+    if write is not None:
+        write(dataclasses.replace(named, network=surrogate))
     kept, *errors = surrogate_rows(surrogate)
-    print(aligned([kept, ("neurons", str(explicit_size(surrogate).neurons)), *errors]))
+    say(aligned([kept, ("neurons", str(explicit_size(surrogate).neurons)), *errors]))
 
 
 def plot(given: Namespace, comm: MPI.Comm | None) -> None:
+    require_other_file(given.output, given.file)
     named = read_network(given.file)
     network = named.network if mesh_of(named.network) is not None else _as_p1(named.network)
     save_picture(network, named.labels, given.output)

@@ -10,14 +10,13 @@ import argparse
 import contextlib
 import importlib
 import os
-import re
 import sys
-import time
 import traceback
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from fe_relu.cli.arguments import parser
+from fe_relu.cli.text import close, open_streams, plain, standard_output, told
 from fe_relu.parallel import launched
 
 if TYPE_CHECKING:
@@ -26,9 +25,6 @@ if TYPE_CHECKING:
 #: Exit codes: those of shells for processes that a signal ended are 128 and its number.
 ERROR, INTERRUPTED, BROKEN_PIPE = 2, 130, 141
 
-#: Seconds for the first of several ranks to report an error, where ranks cannot tell each other.
-PATIENCE = 1.0
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command line, by default that of this process, and returns its exit code."""
@@ -36,17 +32,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     debug = "--debug" in arguments
     comm = None
     try:
-        comm = launched.world()  # first, so that ranks also wait for each other to refuse arguments
-        with _first_rank_speaks():
-            given = parser().parse_args(arguments)
-        _run(given, comm)
-        _flush()
+        open_streams()
+        if launched.was_started_by_rank():
+            launched.leave()
+        given = _parsed(arguments)
+        if given is not None and given.collective:
+            comm = launched.world()
+            _run(given, comm)
+        elif given is not None and launched.is_first():
+            launched.leave()  # the other ranks are done
+            _run(given, None)
     except BrokenPipeError:
-        _close_output()
         return BROKEN_PIPE
     except KeyboardInterrupt:
-        if comm is not None:
-            comm.Abort(INTERRUPTED)
+        launched.abort(comm, INTERRUPTED)
         return INTERRUPTED
     except Exception as error:
         _report(error, comm, debug)
@@ -54,62 +53,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _parsed(arguments: list[str]) -> argparse.Namespace | None:
+    """What is asked for; None where help or the version was, which the first rank has printed."""
+    with standard_output(), contextlib.suppress(SystemExit), _first_rank_speaks():
+        return parser().parse_args(arguments)
+    return None
+
+
 def _run(given: argparse.Namespace, comm: MPI.Comm | None) -> None:
-    """On all ranks if the command is for several, else on the first while the others wait."""
     commands = importlib.import_module("fe_relu.cli.commands")
-    run = getattr(commands, given.run)
-    if comm is None or given.collective:
-        run(given, comm)
-        return
-    from fe_relu.parallel.agreement import together
-
-    with together(comm):
-        if comm.rank == 0:
-            run(given, None)
-
-
-def _flush() -> None:
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        _close_output()
-        raise OSError(error.errno, error.strerror, "standard output") from error
-
-
-def _close_output() -> None:
-    """What is left to print goes nowhere, and not to an error when Python ends."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    getattr(commands, given.run)(given, comm)
 
 
 def _report(error: Exception, comm: MPI.Comm | None, debug: bool) -> None:
     """One line, by the first rank if all ranks fail together; else by this one, which ends all."""
-    alone = comm is not None and not launched.all_arrive(comm)
+    alone = not launched.all_arrive(comm)
     if alone or launched.is_first():
-        if debug:
-            traceback.print_exception(error)
-        print(f"fe-relu: error: {_one_line(error)}", file=sys.stderr, flush=True)
-    elif comm is None:
-        time.sleep(PATIENCE)  # a launcher ends the first rank too when this one has failed
-    if alone and comm is not None:
-        comm.Abort(ERROR)
-
-
-def _one_line(error: Exception) -> str:
-    """What it says, without line ends, colours, and whatever else moves a terminal."""
-    plain = re.sub("\x1b\\[[0-9;]*[A-Za-z]", "", _told(error))
-    return " ".join("".join(c for c in plain if c.isprintable() or c.isspace()).split())
-
-
-def _told(error: Exception) -> str:
-    if isinstance(error, OSError) and error.filename is not None and error.strerror:
-        return f"{error.filename}: {error.strerror}"
-    told = str(error)
-    if isinstance(error, MemoryError):
-        return f"out of memory{f': {told}' if told else ''}"
-    expected = isinstance(error, ValueError | TypeError | OSError | ImportError)
-    return told if told and expected else f"{type(error).__name__}: {told}; --debug shows where"
+        try:
+            if debug:
+                traceback.print_exception(error)
+            print(f"fe-relu: error: {plain(told(error))}", file=sys.stderr, flush=True)
+        except OSError:
+            close(sys.stderr)
+    launched.await_first(comm)
+    if alone:
+        launched.abort(comm, ERROR)
 
 
 @contextlib.contextmanager

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fe_relu.fenicsx.checkpoint import network_from_checkpoint
 from fe_relu.formats.files import load, metadata, save
@@ -21,6 +21,13 @@ if TYPE_CHECKING:
 
 #: Where an ONNX file has the names and units of outputs, each as a JSON list.
 NAMES, UNITS = "output names", "output units"
+
+
+class Format(NamedTuple):
+    """How files of a suffix are read or written, and the options that this takes."""
+
+    act: Callable[..., Any]
+    options: Collection[str] = ()
 
 
 @dataclass(frozen=True)
@@ -40,14 +47,22 @@ class Named:
         return ["u"] if count == 1 else [f"u{k}" for k in range(count)]
 
 
-def _of_safetensors(path: str) -> Named:
-    return _named(load(path), metadata(path))
+def _of_safetensors(path: str, comm: MPI.Comm | None) -> Named:
+    with together(comm):
+        facts = metadata(path)
+    return Named(load(path, comm=comm), facts.get("names"), facts.get("units"))
 
 
-def _of_onnx(path: str) -> Named:
-    network, texts = network_and_metadata(path)
-    names, units = (texts.get(key, "null") for key in (NAMES, UNITS))
-    return Named(network, _texts(names, network.dim_out), _texts(units, network.dim_out))
+def _of_onnx(path: str, comm: MPI.Comm | None) -> Named:
+    with together(comm):
+        network, texts = network_and_metadata(path)
+        names, units = (texts.get(key, "null") for key in (NAMES, UNITS))
+        return Named(network, _texts(names, network.dim_out), _texts(units, network.dim_out))
+
+
+def _of_checkpoint(path: str, comm: MPI.Comm | None, **which: Any) -> Named:
+    with together(comm):
+        return Named(network_from_checkpoint(path, **which))
 
 
 def _texts(text: str, count: int) -> list[str] | None:
@@ -60,15 +75,11 @@ def _texts(text: str, count: int) -> list[str] | None:
     return found if known and len(found) == count else None
 
 
-def _named(network: Any, facts: dict[str, Any]) -> Named:
-    return Named(network, facts.get("names"), facts.get("units"))
-
-
-#: How to read what a suffix stands for.
-READERS: dict[str, Callable[..., Named]] = {
-    ".safetensors": _of_safetensors,
-    ".onnx": _of_onnx,
-    ".bp": lambda path, **which: Named(network_from_checkpoint(path, **which)),
+#: How to read what a suffix stands for. Collective.
+READERS = {
+    ".safetensors": Format(_of_safetensors),
+    ".onnx": Format(_of_onnx),
+    ".bp": Format(_of_checkpoint, ("name", "time")),
 }
 
 
@@ -83,10 +94,7 @@ def _to_onnx(named: Named, path: str, *, form: str = "relu") -> None:
 
 
 #: How to write what a suffix stands for.
-WRITERS: dict[str, Callable[..., None]] = {
-    ".safetensors": _to_safetensors,
-    ".onnx": _to_onnx,
-}
+WRITERS = {".safetensors": Format(_to_safetensors), ".onnx": Format(_to_onnx, ("form",))}
 
 
 def read_network(path: str, comm: MPI.Comm | None = None, **which: Any) -> Named:
@@ -107,37 +115,50 @@ def read_network(path: str, comm: MPI.Comm | None = None, **which: Any) -> Named
         OSError: There is no such file.
     """
     with together(comm):
-        read = READERS[checked_suffix(path, READERS, which, {".bp": {"name", "time"}})]
+        read = _chosen(path, READERS, which)
         if not os.path.exists(path):
             raise FileNotFoundError(f"{path}: no such file")
-        if read is not _of_safetensors:
-            return read(path, **which)
-        facts = metadata(path)
-    return _named(load(path, comm=comm), facts)
+    return read(path, comm, **which)
 
 
-def write_network(named: Named, path: str, **how: Any) -> None:
-    """Writes a network to a file, at once or not at all.
+def writer(path: str, source: str, **how: Any) -> Callable[[Named], None]:
+    """What writes a network to a file, at once or not at all.
+
+    Args:
+        path: The file.
+        source: Another file, which the network comes from.
+        how: What writing the format takes besides, as form of an ONNX file.
 
     Raises:
-        ValueError: The suffix stands for no format that is written, or takes no such options.
-        ImportError: A package that writes the format is not installed.
-        OSError: The file cannot be written.
+        ValueError: The suffix stands for no format that is written, or takes no such options; or
+            path is the source.
     """
-    WRITERS[checked_suffix(path, WRITERS, how, {".onnx": {"form"}})](named, path, **how)
+    write = _chosen(path, WRITERS, how)
+    require_other_file(path, source)
+    return lambda named: write(named, path, **how)
 
 
-def checked_suffix(
-    path: str, formats: dict[str, Any], given: dict[str, Any], options: dict[str, set[str]]
-) -> str:
-    """The suffix of a path, one of the formats', which takes the options that are given.
+def _chosen(path: str, formats: Mapping[str, Format], options: Iterable[str]) -> Callable[..., Any]:
+    suffix = checked_suffix(path, formats)
+    for option in set(options) - set(formats[suffix].options):
+        raise ValueError(f"{path}: --{option} is not for {suffix} files")
+    return formats[suffix].act
+
+
+def checked_suffix(path: str, suffixes: Collection[str]) -> str:
+    """The suffix of a path, one of those.
 
     Raises:
-        ValueError: It is none, or takes no such options.
+        ValueError: It is none.
     """
     suffix = os.path.splitext(path.rstrip("/"))[1].lower()
-    if suffix not in formats:
-        raise ValueError(f"{path}: the suffix must be one of {', '.join(formats)}")
-    for option in given.keys() - options.get(suffix, set()):
-        raise ValueError(f"{path}: --{option} is not for {suffix} files")
+    if suffix not in suffixes:
+        raise ValueError(f"{path}: the suffix must be one of {', '.join(suffixes)}")
     return suffix
+
+
+def require_other_file(path: str, *sources: str) -> None:
+    """Raises if a file to be written is one of those that are read, by whatever name."""
+    for source in sources:
+        if os.path.exists(path) and os.path.exists(source) and os.path.samefile(path, source):
+            raise ValueError(f"{path}: the same file as {source}, which is read; name another one")

@@ -13,14 +13,15 @@ import numpy.typing as npt
 
 from fe_relu.analysis.neurons import NotP1Error
 from fe_relu.analysis.weights import p1_from_relu
-from fe_relu.cli.network_files import Named
+from fe_relu.cli.networks import Named
+from fe_relu.cli.text import plain
 from fe_relu.hierarchy.basis import HierarchicalNetwork
 from fe_relu.hierarchy.nested import level_hats, levels_and_stars, star_of
 from fe_relu.hierarchy.surrogate import Surrogate
 from fe_relu.layers.bubbles import DeepNetwork
 from fe_relu.layers.network import ReLUNetwork
 from fe_relu.meshes.grid.grid import Grid
-from fe_relu.meshes.grid.hats import DIRECTIONS, Hats, lines_in_use
+from fe_relu.meshes.grid.hats import DIRECTIONS, Hats
 from fe_relu.meshes.grid.p2_layers import MAX_NEURONS, hidden_widths
 from fe_relu.networks.p1 import P1Network
 from fe_relu.networks.p2 import P2Network
@@ -78,9 +79,9 @@ def summary(named: Named) -> list[Row]:
 
 
 def aligned(rows: Sequence[Row]) -> str:
-    """Names and texts in two columns."""
+    """Names and texts in two columns, without what moves a terminal."""
     width = max(len(name) for name, _ in rows)
-    return "\n".join(f"{name:<{width}}  {text}" for name, text in rows)
+    return "\n".join(f"{name:<{width}}  {plain(text)}" for name, text in rows)
 
 
 def in_bytes(count: int) -> str:
@@ -162,7 +163,13 @@ def surrogate_rows(surrogate: Surrogate) -> list[Row]:
     ]
 
 
-def _mesh_rows(grid: Grid) -> list[Row]:
+@singledispatch
+def _mesh_rows(mesh: Any) -> list[Row]:
+    return [("mesh", f"{mesh.num_vertices} vertices")]
+
+
+@_mesh_rows.register
+def _(grid: Grid) -> list[Row]:
     nx, ny = grid.shape
     low, high = grid.corners.min(axis=1), grid.corners.max(axis=1)
     box = " x ".join(f"[{a:.6g}, {b:.6g}]" for a, b in zip(low, high, strict=True))
@@ -215,12 +222,12 @@ def _(network: ReLUNetwork) -> Size:
 
 @explicit_size.register
 def _(network: P1Network) -> Size:
-    return _mesh_size(network.mesh, network.values)
+    return _mesh_size(network.mesh, network)
 
 
 @explicit_size.register
 def _(network: HierarchicalNetwork) -> Size:
-    return _mesh_size(network.mesh, network.to_p1().values)
+    return _mesh_size(network.mesh, network.to_p1())
 
 
 @explicit_size.register
@@ -232,19 +239,26 @@ def _(network: Surrogate) -> Size:
 
 @explicit_size.register
 def _(network: P2Network) -> Size:
-    hidden = hidden_widths(network.mesh, network.dim_out, network.levels)
+    grid: Any = network.mesh
+    hidden = hidden_widths(grid, network.dim_out, network.levels)
     if sum(hidden) > MAX_NEURONS:
         raise ValueError(f"{sum(hidden)}, too many for explicit layers")
     return explicit_size(network.explicit())
 
 
-def _mesh_size(grid: Grid, values: npt.NDArray) -> Size:
-    return _hat_size(grid, _rim_hats(grid), _num_terms(grid), values)
+@singledispatch
+def _mesh_size(mesh: Any, network: P1Network) -> Size:
+    return explicit_size(network.explicit())
+
+
+@_mesh_size.register
+def _(grid: Grid, network: P1Network) -> Size:
+    return _hat_size(grid, _rim_hats(grid), _num_terms(grid), network.values)
 
 
 def _hat_size(grid: Grid, hats: Sequence[Hats], terms: int, output: npt.NDArray) -> Size:
     """That of lines, then hats with so many terms together, then a dense output layer."""
-    lines = np.count_nonzero(lines_in_use(grid, hats), axis=1)
+    lines = np.array([_num_lines(hats, direction) for direction in DIRECTIONS])
     normals = (np.array(DIRECTIONS, float) @ grid.inverse).astype(output.dtype)
     nonzeros = int(lines @ np.count_nonzero(normals, axis=1)) + terms + np.count_nonzero(output)
     hidden = (int(lines.sum()), output.shape[-1])
@@ -254,6 +268,12 @@ def _hat_size(grid: Grid, hats: Sequence[Hats], terms: int, output: npt.NDArray)
 def _size(hidden: Sequence[int], nonzeros: int, dim_out: int, dtype: np.dtype) -> Size:
     rows = sum(hidden) + dim_out
     return Size(tuple(hidden), nonzeros, (nonzeros + rows) * (dtype.itemsize + 4))
+
+
+def _num_lines(hats: Sequence[Hats], direction: tuple[int, int]) -> int:
+    """How many mesh lines of a direction (a, b) the hats use: a s + b t at the vertices (s, t)."""
+    used = [direction @ group.positions for group in hats if direction in group.star.directions]
+    return np.unique(np.concatenate(used)).size if used else 0
 
 
 def _rim_hats(grid: Grid) -> list[Hats]:

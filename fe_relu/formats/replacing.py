@@ -12,6 +12,7 @@ import errno
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -26,8 +27,9 @@ def require_replaceable(target: str) -> None:
     folder = os.path.dirname(target)
     if not os.path.isdir(folder):
         raise FileNotFoundError(errno.ENOENT, "no such folder to save in", folder)
-    if os.path.exists(target) and not os.path.isfile(target):
-        raise ValueError(f"{target} is no regular file and cannot be replaced by one")
+    with contextlib.suppress(FileNotFoundError):
+        if not stat.S_ISREG(os.stat(target).st_mode):
+            raise ValueError(f"{target} is no regular file and cannot be replaced by one")
 
 
 @contextlib.contextmanager
@@ -51,17 +53,18 @@ def replacing(target: str, start: bytes, size: int, comm: MPI.Comm | None) -> It
         Exception: What failed first on any rank, on every rank; target is then what it was before.
     """
     first = rank_of(comm) == 0
-    temporary = f"{target}.{secrets.token_hex(8)}.partial"
+    # Not the target's name and more: that may be as long as names can be.
+    temporary = os.path.join(os.path.dirname(target), f"{secrets.token_hex(8)}.partial")
     try:
-        with together(comm):
+        with together(comm), told_of(target):
             if first:
-                with told_of(target), open(temporary, "xb") as file:
+                with open(temporary, "xb") as file:
                     file.write(start)
                     file.truncate(size)
         temporary = told(comm, temporary)
-        with together(comm):
+        with together(comm), told_of(target):
             yield temporary
-        with together(comm):
+        with together(comm), told_of(target):
             if first:
                 with contextlib.suppress(FileNotFoundError):
                     shutil.copymode(target, temporary)
