@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Bounds of P1 networks are exact; those of other networks enclose; property files say so."""
+"""Bounds of P1 networks are exact; those of other networks enclose."""
 
 import itertools
-import re
 from fractions import Fraction
 
 import numpy as np
@@ -15,12 +14,15 @@ from fe_relu import (
     Affine,
     Grid,
     P1Network,
+    P2Network,
     ReLUNetwork,
     bounds,
     network_from_function,
     p1_from_relu,
-    write_vnnlib,
 )
+from fe_relu.analysis.quadratics import extremes
+from fe_relu.hierarchy import hierarchical_from_network
+from fe_relu.hierarchy.nested import NESTING
 from fe_relu.meshes.grid.overlay import overlay_points
 
 AXES = {
@@ -300,91 +302,59 @@ def test_intervals_are_wider_and_recognition_makes_them_exact(rng, diagonal):
     assert again.upper == pytest.approx(exact.upper, rel=1e-14)
 
 
-def parsed(text):
-    """Names declared, and assertions as nested lists."""
-    text = re.sub(r";.*", "", text)
-    stack = [[]]
-    for token in re.findall(r"[()]|[^\s()]+", text):
-        if token == "(":
-            stack.append([])
-        elif token == ")":
-            done = stack.pop()
-            stack[-1].append(done)
-        else:
-            stack[-1].append(token)
-    (statements,) = stack
-    names = [s[1] for s in statements if s[0] == "declare-const" and s[2] == "Real"]
-    assertions = [s[1] for s in statements if s[0] == "assert"]
-    assert len(names) + len(assertions) == len(statements)
-    return names, assertions
+def functions(diagonal, rng):
+    """A P2 network and, where the mesh was halved, a surrogate, on a turned grid."""
+    axes = AXES["turned"]
+    nodes = Grid((1.0, -2.0), axes, (3, 2), diagonal).refined(2)
+    values = rng.standard_normal((2, nodes.num_vertices))
+    yield P2Network(Grid((1.0, -2.0), axes, (3, 2), diagonal), values, levels=6)
+    if diagonal in NESTING:
+        grid = Grid((1.0, -2.0), axes, (8, 4), diagonal)
+        fine = P1Network(grid, rng.standard_normal((2, grid.num_vertices)))
+        yield hierarchical_from_network(fine).compress(max_neurons=40)
 
 
-def holds(term, values):
-    operator, *arguments = term
-    if operator in ("and", "or"):
-        combine = np.logical_and if operator == "and" else np.logical_or
-        return combine.reduce([holds(argument, values) for argument in arguments])
-    name, limit = arguments
-    assert re.fullmatch(r"-?\d+\.\d+", limit)
-    return {"<=": np.less_equal, ">=": np.greater_equal}[operator](values[name], float(limit))
+@pytest.mark.parametrize("diagonal", DIAGONALS)
+def test_p2_networks_and_surrogates_are_enclosed_tightly(rng, diagonal):
+    """Over the mesh, and over boxes that cross its edge or lie beyond, where hats go on."""
+    for network in functions(diagonal, rng):
+        grid, shape = network.mesh, np.array(network.mesh.shape)[:, None]
+        x = grid.origin[:, None] + grid.axes @ (rng.random((2, 300_000)) * 3 * shape - shape)
+        low, high = grid.corners.min(axis=1), grid.corners.max(axis=1)
+        boxes = {"around": (low, high), "wide": (low - 9, high + 9), "away": (high + 9, high + 10)}
+        boxes["across"] = (low - 0.3 * (high - low), (low + high) / 2)
+        values = network(x)
+        size = np.abs(values).max()
+        for name, region in {"mesh": None, **boxes}.items():
+            box = None if region is None else np.array(region).T
+            found = bounds(network, box)
+            inside = grid.contains(x) if box is None else _within(x, box)
+            seen = values[:, inside] if inside.any() else np.zeros((2, 1))
+            assert (found.lower <= seen.min(axis=1) + 1e-12 * size).all(), name
+            assert (seen.max(axis=1) <= found.upper + 1e-12 * size).all(), name
+            assert found.layers == ()
+            assert found.exact == (network.degree == 1)
+            if name != "across" or network.degree == 1:  # cells of P2 networks are taken whole
+                assert found.lower == pytest.approx(seen.min(axis=1), abs=0.06 * size), name
+                assert found.upper == pytest.approx(seen.max(axis=1), abs=0.06 * size), name
 
 
-@pytest.mark.parametrize("box", [None, "across cells"])
-@pytest.mark.parametrize("axes", AXES)
-def test_property_files_ask_what_cannot_be(tmp_path, rng, axes, box):
-    """At no sample all assertions hold; with a negative margin, at some."""
-    network = network_of("left_right", axes, rng)
-    box = None if box is None else BOXES[box]
-    path = tmp_path / "claim.vnnlib"
-    write_vnnlib(path, network, box)
-    names, assertions = parsed(path.read_text())
-    assert names == ["X_0", "X_1", "Y_0", "Y_1"]
-    low, high = network.mesh.corners.min(axis=1), network.mesh.corners.max(axis=1)
-    sides = np.array([low, high]).T if box is None else np.array(box)
-    x = sides[:, :1] + np.diff(sides) * rng.random((2, 2000))
-    vertices = network.mesh.vertices()
-    inside = ((vertices >= sides[:, :1]) & (vertices <= sides[:, 1:])).all(axis=0)
-    x = np.hstack([x, vertices[:, inside]])
-    values = dict(zip(names, [*x, *network.explicit()(x)], strict=True))
-    in_box = np.logical_and.reduce([holds(term, values) for term in assertions[:4]])
-    assert in_box.all()
-    assert not holds(assertions[4], values).any()
-    width = float(np.ptp(values["Y_0"]) + np.ptp(values["Y_1"]))
-    assert holds(assertions[4], values | {"Y_0": values["Y_0"] + width}).any()
-    assert holds(assertions[4], values | {"Y_1": values["Y_1"] - 1.1 * width}).any()
-    assert [file.name for file in tmp_path.iterdir()] == ["claim.vnnlib"]
+def _within(x, box):
+    return ((x >= box[:, :1]) & (x <= box[:, 1:])).all(axis=0)
 
 
-def test_property_files_of_other_networks_and_on_many_ranks(comm, rng, tmp_path):
-    network = network_from_function(
-        random_function(fem.functionspace(rectangle(comm), ("P", 1)), rng), layout="blocks"
-    )
-    path = tmp_path / "many.vnnlib"
-    write_vnnlib(path, network, margin=0.5)
-    if comm.rank == 0:
-        text = path.read_text()
-        upper = float(re.findall(r">= Y_0 (\S+?)\)", text)[0])
-        assert upper == pytest.approx(network.gather(0).values.max() + 0.5, rel=1e-15)
-    else:
-        network.gather(0)
-        assert not path.exists()
-    f = ReLUNetwork((Affine([[1e-9]], [0.0]),))
-    write_vnnlib(path, f, ((0.0, 1.0),))
-    assert ">= Y_0 0.000000001000001" in path.read_text()
-    with pytest.raises(ValueError, match="need a box"):
-        write_vnnlib(path, f)
-    with pytest.raises(ValueError, match="margin must be positive"):
-        write_vnnlib(path, network, margin=0.0)
-
-
-def test_property_files_are_replaced_as_all_files(tmp_path):
-    network = P1Network(Grid((0, 0), np.eye(2), (1, 1), "right"), np.arange(4.0))
-    (tmp_path / "link").symlink_to("claim.vnnlib")
-    write_vnnlib(tmp_path / "link", network)
-    assert (tmp_path / "link").is_symlink()
-    assert "declare-const" in (tmp_path / "claim.vnnlib").read_text()
-    with pytest.raises(FileNotFoundError, match="no such folder to save in"):
-        write_vnnlib(tmp_path / "none" / "claim.vnnlib", network)
-    with pytest.raises(ValueError, match="no regular file"):
-        write_vnnlib(tmp_path, network)
-    assert len(list(tmp_path.iterdir())) == 2
+def test_quadratics_have_the_extremes_that_fine_samples_near(rng):
+    """Near a top inside or on an edge, the slope vanishes: samples come within a step squared."""
+    nodal = rng.integers(-9, 10, (2, 6, 300)) / 8.0
+    lower, upper = extremes(nodal[:, :3], nodal[:, 3:])
+    i, j = np.indices((65, 65)).reshape(2, -1)
+    x, y = np.array([i, j])[:, i + j <= 64] / 64
+    z = 1 - x - y
+    at_corners = [w * (2 * w - 1) for w in (x, y, z)]
+    hats = np.array([*at_corners, 4 * y * z, 4 * x * z, 4 * x * y])
+    values = np.einsum("kic,in->kcn", nodal, hats)
+    near = 8 * np.abs(nodal).max() / 64**2
+    for found, seen, sign in ((lower, values.min(axis=2), -1), (upper, values.max(axis=2), 1)):
+        beyond = sign * (found - seen)
+        assert (beyond >= -1e-12).all()
+        assert (beyond <= near).all()

@@ -1,18 +1,20 @@
 # SPDX-License-Identifier: MIT
 """Files run elsewhere give what dolfinx and the network give; files of others are read."""
 
+import itertools
 import json
 import os
 
 import numpy as np
 import pytest
 from dolfinx import fem
-from test_export import FLOATS, at, everywhere, network_on
+from test_export import FLOATS, at, everywhere, network_on, p2_on
 
 import fe_relu
 from cases import DIAGONALS, random_function, rectangle, same_layers
-from fe_relu import Affine, FileFormatError, ReLUNetwork, from_onnx, to_onnx
+from fe_relu import Affine, FileFormatError, P1Network, ReLUNetwork, from_onnx, to_onnx
 from fe_relu.formats import onnx_graph
+from fe_relu.hierarchy import hierarchical_from_network
 from fe_relu.layers import chain
 from runtime import run_file, session, silent_stderr, without
 
@@ -36,8 +38,8 @@ def test_relu_form_is_plain_gemm_and_relu(tmp_path, rng):
     assert [node.op_type for node in model.graph.node] == ["Gemm", "Relu"] * 2 + ["Gemm"]
     for node in model.graph.node[::2]:
         settings = {a.name: helper.get_attribute_value(a) for a in node.attribute}
-        assert settings == {"alpha": 1.0, "beta": 1.0, "transA": 0, "transB": 0}
-    assert [entry.version for entry in model.opset_import] == [17]
+        assert settings == {"alpha": 1.0, "beta": 1.0, "transA": 0, "transB": 1}
+    assert [entry.version for entry in model.opset_import] == [15]
     (x,), (u,) = model.graph.input, model.graph.output
     for value, name, width in ((x, "x", 2), (u, "u", 1)):
         rows, columns = value.type.tensor_type.shape.dim
@@ -51,9 +53,9 @@ def test_metadata_describe_the_network(tmp_path, form, rng):
     to_onnx(network, tmp_path / "u.onnx", form=form, metadata={"units": "K"})
     model = onnx.load(tmp_path / "u.onnx")
     facts = {entry.key: entry.value for entry in model.metadata_props}
-    grid, bounds = json.loads(facts.pop("grid")), json.loads(facts.pop("bounds"))
-    assert bounds["outputs"][0] == network.values.min(axis=1).tolist()
-    assert fe_relu.Grid(**grid) == network.mesh
+    assert "bounds" in facts
+    del facts["bounds"]
+    assert fe_relu.Grid(**json.loads(facts.pop("grid"))) == network.mesh
     assert json.loads(facts.pop("names")) == {"inputs": ["x", "y"], "outputs": ["u0", "u1"]}
     version = fe_relu.__version__
     assert facts == {
@@ -475,24 +477,87 @@ def test_deep_networks_are_written_and_read(tmp_path, levels, rng):
         assert same_layers(from_onnx(tmp_path / "u.onnx"), network)
 
 
+def bounds_in(path):
+    return json.loads(session(path).get_modelmeta().custom_metadata_map["bounds"])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("frame", ["unit", "rotated", "far"])
+def test_bounds_in_the_metadata_enclose_what_the_file_computes(tmp_path, frame, dtype, rng):
+    """Over the smallest box around the mesh, in the file's own numbers, and by little more."""
+    path = tmp_path / "u.onnx"
+    for diagonal, form in itertools.product(DIAGONALS, FORMS):
+        network = network_on(frame, (3, 5), diagonal, rng, outputs=(2,))
+        to_onnx(network, path, form=form, dtype=dtype)
+        facts, outline = bounds_in(path), network.mesh.outline
+        box = np.array(facts["region"]["box"])
+        assert (box == np.array([outline.min(axis=1), outline.max(axis=1)]).T).all()
+        corners = np.array(list(itertools.product(*box))).T
+        x = np.hstack(
+            [corners, network.mesh.vertices(), box[:, :1] + np.diff(box) * rng.random((2, 500))]
+        )
+        x = x.clip(*box.T[:, :, None]).astype(dtype)
+        exact = fe_relu.bounds(network, box)
+        lower, upper = np.array(facts["outputs"])
+        values = run_file(path, x)
+        assert (values >= np.c_[lower]).all()
+        assert (values <= np.c_[upper]).all()
+        units = 1e-7 if dtype == "float32" else 2e-16
+        near = 1e4 * units * network.size * (2e4 if frame == "far" else 1)
+        assert lower == pytest.approx(exact.lower, abs=near)
+        assert upper == pytest.approx(exact.upper, abs=near)
+        assert facts["exact"] is True
+        layers = from_onnx(path).layers[:-1] if form == "relu" else ()
+        for layer, (low, high) in zip(layers, facts["neurons"], strict=True):
+            x = layer(x)
+            assert (x >= np.c_[low]).all()
+            assert (x <= np.c_[high]).all()
+            x = x.clip(0)
+
+
+def test_bounds_that_are_given_are_labelled_with_their_region(tmp_path, rng):
+    network, path = network_on("rotated", (3, 5), "crossed", rng), tmp_path / "u.onnx"
+    outline, box = network.mesh.outline, [[0.0, 1.0], [0.0, 2.0]]
+    around = np.array([outline.min(axis=1), outline.max(axis=1)]).T.tolist()
+    for given, expected in (
+        (fe_relu.bounds(network, box), {"box": box}),
+        (fe_relu.bounds(network), {"box": around, "outline": outline.T.tolist()}),
+    ):
+        for exported in (network, network.explicit()):
+            to_onnx(exported, path, bounds=given)
+            found = bounds_in(path)
+            assert found["region"] == expected
+            assert found["outputs"][1] == pytest.approx(given.upper, abs=1e-9)
+    other = network_on("unit", (2, 2), "right", rng)
+    with pytest.raises(ValueError, match="bounds are of other layers"):
+        to_onnx(network, path, bounds=fe_relu.bounds(other))
+
+
 @pytest.mark.parametrize("form", FORMS)
-def test_bounds_go_into_the_metadata(tmp_path, form, rng):
-    network = network_on("unit", (3, 5), "crossed", rng, outputs=(2,))
-    bounds = fe_relu.bounds(network)
-    to_onnx(network, tmp_path / "u.onnx", form=form, bounds=bounds)
-    facts = session(tmp_path / "u.onnx").get_modelmeta().custom_metadata_map
-    found = json.loads(facts["bounds"])
-    assert found["exact"] is True
-    assert found["outputs"] == [network.values.min(axis=1).tolist(), network.values.max(1).tolist()]
-    if form == "active":
-        assert found["neurons"] == []
-    else:
-        x = at(network.mesh, rng.random((2, 500)) * [[3], [5]])
-        for layer, (lower, upper) in zip(network.explicit().layers, found["neurons"], strict=False):
-            z = layer(x)
-            assert (z >= np.c_[lower] - 1e-12).all()
-            assert (z <= np.c_[upper] + 1e-12).all()
-            x = z.clip(0)
+def test_numbers_are_rounded_to_the_dtype_asked_for(tmp_path, form, rng):
+    """As if the network had been of that dtype; what does not fit is refused on every rank."""
+    network, path = network_on("rotated", (3, 5), "left", rng), tmp_path / "u.onnx"
+    single = P1Network(network.mesh, network.values.astype(np.float32))
+    to_onnx(single, path, form=form)
+    expected = path.read_bytes()
+    to_onnx(network, path, form=form, dtype="float32")
+    assert path.read_bytes() == expected
+    kinds = [network.explicit(), hierarchical_from_network(network, levels=0).compress(tol=1e-9)]
+    for other in [*kinds[: form == "relu"], kinds[1]]:
+        to_onnx(other, path, form=form, dtype="float32")
+        x = network.mesh.vertices().astype(np.float32)
+        assert np.abs(run_file(path, x) - other(x)).max() < 1e-4
+    with pytest.raises(ValueError, match=r"1e\+300 is more than float32 can hold"):
+        to_onnx(P1Network(network.mesh, 1e300 + 0 * network.values), path, dtype="float32")
+    with pytest.raises(ValueError, match='dtype must be "float32" or "float64"'):
+        to_onnx(network, path, dtype="half")
+
+
+def test_active_forms_use_operators_that_all_readers_know(tmp_path, rng):
+    for network in (network_on("unit", (2, 2), "crossed", rng), p2_on("unit", (2, 2), "left", rng)):
+        to_onnx(network, tmp_path / "u.onnx", form="active")
+        used = {node.op_type for node in onnx.load(tmp_path / "u.onnx").graph.node}
+        assert not used & {"GreaterOrEqual", "LessOrEqual", "Floor", "Round", "GatherND"}
 
 
 @pytest.mark.parametrize("diagonal", DIAGONALS)

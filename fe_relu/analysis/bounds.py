@@ -9,11 +9,13 @@ Over a convex region, the pre-activation of a
   or where a line through the vertex, on which g bends, crosses the edge.
 
 The output is P1 on the grid with its ring, and bounded at the vertices of the overlay of grid and
-region.
+region. A surrogate is P1 on a grid whose ring is as wide as its coarsest cells. A P2 network lies
+between the extremes of its P2 function, triangle by triangle.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import singledispatch
 from typing import Any
 
@@ -21,13 +23,18 @@ import numpy as np
 import numpy.typing as npt
 
 from fe_relu.analysis.intervals import NetworkBounds, Pair, interval_bounds
+from fe_relu.analysis.quadratics import extremes
 from fe_relu.basics.arguments import Box, checked_box
 from fe_relu.basics.refusals import wrong_kind
+from fe_relu.hierarchy.surrogate import Surrogate
 from fe_relu.layers.network import ReLUNetwork
 from fe_relu.meshes.grid.grid import ROUNDOFF_UNITS, Grid
 from fe_relu.meshes.grid.hats import Star, mesh_lines, star_vertices
+from fe_relu.meshes.grid.midpoints import EDGES
 from fe_relu.meshes.grid.overlay import segment_points
+from fe_relu.meshes.mesh import Mesh
 from fe_relu.networks.p1 import P1Network
+from fe_relu.networks.p2 import P2Network
 
 #: Hats looked at together.
 CHUNK_VERTICES = 1 << 14
@@ -41,13 +48,15 @@ def bounds(network: Any, box: Box | None = None) -> NetworkBounds:
     """The least and largest value of each output, and of each neuron before its ReLU.
 
     Of a `P1Network` exact: attained in the region, up to `Grid.resolution` and one rounding; nodal
-    values with their bits. Collective over its `comm`. Of a `ReLUNetwork` by interval arithmetic:
-    they enclose the values, and are often wide; a network that `p1_from_relu` recognises has exact
-    ones. Neurons are in the order of `explicit()`.
+    values with their bits. Of a `Surrogate` too, but outputs only. Of a `P2Network` outputs only:
+    those of the P2 function, which the network reaches up to its `error_bound`, over all triangles
+    that meet the region. Of a `ReLUNetwork` by interval arithmetic: they enclose the values, and
+    are often wide; a network that `p1_from_relu` recognises has exact ones. Neurons are in the
+    order of `explicit()`. Collective over the network's `comm`, if it has one.
 
     Args:
-        network: A `P1Network` or a `ReLUNetwork`.
-        box: ((x0, x1), …), one pair for each input, anywhere; by default a `P1Network`'s mesh. A
+        network: A `P1Network`, `P2Network`, `Surrogate` or `ReLUNetwork`.
+        box: ((x0, x1), …), one pair for each input, anywhere; by default the network's mesh. A
             `ReLUNetwork` has no default.
 
     Raises:
@@ -62,7 +71,8 @@ def bounds(network: Any, box: Box | None = None) -> NetworkBounds:
         >>> found.lower, found.upper, found.exact
         (array([0.]), array([2.5]), True)
     """
-    raise wrong_kind(network, "a P1Network or ReLUNetwork", "to_p1", "explicit")
+    taken = "a P1Network, P2Network, Surrogate or ReLUNetwork"
+    raise wrong_kind(network, taken, "to_p1", "explicit")
 
 
 @bounds.register
@@ -74,12 +84,78 @@ def _(network: ReLUNetwork, box: Box | None = None) -> NetworkBounds:
 
 @bounds.register
 def _(network: P1Network, box: Box | None = None) -> NetworkBounds:
-    with network.layout.together() as terms:
-        sides = None if box is None else checked_box(box, 2)
-        terms.alike("boxes", None if sides is None else sides.tolist())
+    sides = _agreed_sides(network, box)
     corners = _corners(network.mesh, sides)
     layers = (_line_bounds(network.mesh, corners), _hat_bounds(network.mesh, corners))
-    return NetworkBounds(*_output_bounds(network, sides), layers, exact=True)
+    return NetworkBounds(*_output_bounds(network, sides), layers, True, *_region(network, sides))
+
+
+@bounds.register
+def _(network: Surrogate, box: Box | None = None) -> NetworkBounds:
+    sides = _agreed_sides(network, box)
+    on_mesh = network.to_p1()
+    if sides is not None:
+        whole = network.whole()
+        mesh = _extended(network.mesh, 1 << network.levels)
+        on_mesh = P1Network(mesh, whole(mesh.vertices()))
+    return NetworkBounds(*_output_bounds(on_mesh, sides), (), True, *_region(network, sides))
+
+
+@bounds.register
+def _(network: P2Network, box: Box | None = None) -> NetworkBounds:
+    sides = _agreed_sides(network, box)
+    whole, mesh = network.whole(), network.mesh
+    nodal, cells = np.atleast_2d(whole.values), mesh.cells()
+    if sides is not None:
+        mesh = _extended(mesh, 1)
+        nodal = np.atleast_2d(whole(mesh.refined(2).vertices()))
+        cells = _cells_within(mesh, sides)
+    corners = nodal[:, mesh.midpoints(cells, cells)].astype(float)
+    middles = [nodal[:, mesh.midpoints(cells[a], cells[b])].astype(float) for a, b in EDGES]
+    lower, upper = extremes(corners, np.stack(middles, axis=1))
+    off = network.steepness * mesh.resolution(network.dtype) * network.size
+    outputs = (lower.min(axis=1) - off, upper.max(axis=1) + off)
+    return NetworkBounds(*outputs, (), False, *_region(network, sides))
+
+
+def _cells_within(mesh: Mesh, sides: npt.NDArray) -> npt.NDArray[np.int64]:
+    """The cells whose boxes meet a box; the first, on which a network is 0, if there are none."""
+    cells = mesh.cells()
+    x = mesh.vertices()[:, cells]
+    meets = ((x.min(axis=1) <= sides[:, 1:]) & (x.max(axis=1) >= sides[:, :1])).all(axis=0)
+    meets[0] |= not meets.any()
+    return cells[:, meets]
+
+
+def bounds_around(network: Any) -> NetworkBounds:
+    """Bounds over the smallest box around the mesh that a network is on."""
+    over_mesh = bounds(network)
+    box, outline = over_mesh.box, over_mesh.outline
+    is_box = ((outline == box[:, :1]) | (outline == box[:, 1:])).all()
+    return replace(over_mesh, outline=None) if is_box else bounds(network, box)
+
+
+def _region(network: Any, sides: npt.NDArray | None) -> tuple[npt.NDArray, npt.NDArray | None]:
+    """Box and outline of the region that is a box with these sides, or the mesh."""
+    if sides is not None:
+        return sides, None
+    outline = network.mesh.outline
+    return np.array([outline.min(axis=1), outline.max(axis=1)]).T, outline
+
+
+def _agreed_sides(network: Any, box: Box | None) -> npt.NDArray[np.float64] | None:
+    """The sides of the box that all ranks pass, if they pass one. Collective."""
+    with network.layout.together() as terms:
+        sides = None if box is None else checked_box(box, network.dim_in)
+        terms.alike("boxes", None if sides is None else sides.tolist())
+    return sides
+
+
+def _extended(grid: Grid, steps: int) -> Grid:
+    """The grid with at least so many more cells on every side, an even number of them."""
+    more = steps + steps % 2
+    (nx, ny), origin = grid.shape, grid.origin - grid.axes @ (more, more)
+    return Grid(origin, grid.axes, (nx + 2 * more, ny + 2 * more), grid.diagonal)
 
 
 def _corners(grid: Grid, sides: npt.NDArray | None) -> npt.NDArray[np.float64]:

@@ -25,12 +25,23 @@ class NetworkBounds:
             `explicit()`'s neurons.
         exact: Each bound is attained at some point of the region, up to roundoff. Otherwise they
             enclose the values, roundoff included, and may be wide.
+        box: The region, or the smallest box around it, shape (dim, 2).
+        outline: Its corners, shape (dim, n), where it is a mesh and not a box.
+
+    Examples:
+        >>> import numpy as np, fe_relu
+        >>> grid = fe_relu.Grid((0, 0), np.eye(2), (1, 1), "right")
+        >>> found = fe_relu.bounds(fe_relu.P1Network(grid, np.arange(4.0)))
+        >>> [len(lower) for lower, _ in found.layers]  # mesh lines, hats
+        [8, 4]
     """
 
     lower: npt.NDArray[np.float64]
     upper: npt.NDArray[np.float64]
     layers: tuple[Pair, ...]
     exact: bool
+    box: npt.NDArray[np.float64] | None = None
+    outline: npt.NDArray[np.float64] | None = None
 
 
 def interval_bounds(layers: tuple[Affine, ...], box: npt.NDArray) -> NetworkBounds:
@@ -53,4 +64,4 @@ def interval_bounds(layers: tuple[Affine, ...], box: npt.NDArray) -> NetworkBoun
         found.append(z)
         lower, upper = np.maximum(z[0], 0), np.maximum(z[1], 0)
     *hidden, (lower, upper) = found
-    return NetworkBounds(lower, upper, tuple(hidden), exact=not hidden)
+    return NetworkBounds(lower, upper, tuple(hidden), not hidden, box)

@@ -7,12 +7,16 @@ looks up the few numbers that count at a point.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import singledispatch
 from typing import Any, Literal
 
+import numpy as np
+import numpy.typing as npt
+
 from fe_relu.basics.refusals import wrong_kind
 from fe_relu.hierarchy.surrogate import Surrogate
-from fe_relu.layers.network import ReLUNetwork
+from fe_relu.layers.network import Affine, ReLUNetwork
 from fe_relu.meshes.grid.active import P2Piece, Piece
 from fe_relu.networks.nodal import NodalNetwork
 from fe_relu.networks.p1 import P1Network
@@ -20,6 +24,8 @@ from fe_relu.networks.p2 import P2Network
 
 Form = Literal["relu", "active"]
 FORMS = ("relu", "active")
+
+DType = Literal["float32", "float64"]
 
 #: What the layers of form="relu" may take, because readers want them dense: 128 x 128 cells of any
 #: diagonal fit in float64.
@@ -122,3 +128,54 @@ def _(network: Surrogate) -> tuple[Piece, ...]:
         Piece(window.grid, values[0] if scalar else values)
         for window, values in network.functions()
     )
+
+
+def checked_dtype(dtype: Any) -> DType | None:
+    """The word for a dtype, or None.
+
+    Raises:
+        ValueError: It is another word.
+    """
+    if dtype not in (None, "float32", "float64"):
+        raise ValueError(f'dtype must be "float32" or "float64", not {dtype!r}')
+    return dtype
+
+
+@singledispatch
+def in_dtype(network: Any, dtype: DType | None) -> Any:
+    """The network with its numbers rounded to a dtype; None leaves it as it is. Local.
+
+    Raises:
+        ValueError: Numbers are too large for it.
+    """
+    return network
+
+
+@in_dtype.register
+def _(network: NodalNetwork, dtype: DType | None) -> NodalNetwork:
+    return network if dtype is None else replace(network, values=_rounded(network.values, dtype))
+
+
+@in_dtype.register
+def _(network: Surrogate, dtype: DType | None) -> Surrogate:
+    if dtype is None:
+        return network
+    return replace(network, coefficients=_rounded(network.coefficients, dtype))
+
+
+@in_dtype.register
+def _(network: ReLUNetwork, dtype: DType | None) -> ReLUNetwork:
+    if dtype is None:
+        return network
+    layers = [
+        Affine(layer.weight.astype(dtype), _rounded(layer.bias, dtype)) for layer in network.layers
+    ]
+    return ReLUNetwork(tuple(layers))
+
+
+def _rounded(numbers: npt.NDArray, dtype: DType) -> npt.NDArray:
+    with np.errstate(over="ignore"):
+        rounded = numbers.astype(dtype)
+    if not np.isfinite(rounded).all():
+        raise ValueError(f"{np.abs(numbers).max():.3g} is more than {dtype} can hold")
+    return rounded

@@ -5,21 +5,34 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import singledispatch
 from pathlib import Path
 from typing import Any
 
-from fe_relu.analysis.bounds import bounds as bounds_of
-from fe_relu.analysis.intervals import NetworkBounds
+import numpy.typing as npt
+
+from fe_relu.analysis.bounds import bounds_around
+from fe_relu.analysis.intervals import NetworkBounds, Pair
+from fe_relu.analysis.roundoff import roundoff
 from fe_relu.basics.refusals import needed
-from fe_relu.formats.forms import Form, check_form, dense_layers, pieces
+from fe_relu.formats.forms import (
+    DType,
+    Form,
+    check_form,
+    checked_dtype,
+    dense_layers,
+    in_dtype,
+    pieces,
+)
 from fe_relu.formats.onnx_graph import Graph, Value, write_model
 from fe_relu.formats.replacing import require_replaceable
+from fe_relu.layers.network import ReLUNetwork
 from fe_relu.meshes.grid.active import nan_where_not_finite
-from fe_relu.meshes.kinds import name_of
+from fe_relu.meshes.kinds import KINDS as MESHES
 from fe_relu.networks.nodal import layout_of, mesh_of, whole_of
 from fe_relu.networks.p1 import P1Network
+from fe_relu.parallel.agreement import together
 
 
 def to_onnx(
@@ -27,6 +40,7 @@ def to_onnx(
     path: str | os.PathLike[str],
     *,
     form: Form = "relu",
+    dtype: DType | None = None,
     bounds: NetworkBounds | None = None,
     metadata: Mapping[str, str] | None = None,
 ) -> None:
@@ -45,46 +59,64 @@ def to_onnx(
             file or the new one. Tables beyond 2³⁰ bytes go to a second file beside it, named after
             it.
         form: "relu" or "active".
-        bounds: What `bounds(network, box)` returned, to go into the metadata: those of the outputs,
-            and for "relu" those of all neurons before their ReLU, layer by layer. By default those
-            over its mesh, if it is a `P1Network`.
+        dtype: "float32" or "float64", to which numbers are rounded; by default they are as they
+            are. Some readers take float32 only.
+        bounds: What `bounds(network, box)` returned, to go into the metadata with its region: those
+            of the outputs, and for "relu" those of all neurons before their ReLU, layer by layer,
+            rounded outward by what the file's numbers may be off. By default, of a `P1Network`,
+            those over the smallest box around its mesh.
         metadata: More entries for the model's metadata, which has the kind of network, form, dtype,
             grid, names of inputs and outputs, and the producer.
 
     Raises:
         ImportError: onnx is not installed.
-        ValueError: The form is another, or not one of this network; or "relu" is too large.
+        ValueError: The form is another, or not one of this network; "relu" is too large; numbers
+            are too large for the dtype; or bounds are of other layers.
         TypeError: This is no network.
         OSError: The file cannot be written.
+
+    Examples:
+        >>> import tempfile, numpy as np, fe_relu
+        >>> grid = fe_relu.Grid((0, 0), np.eye(2), (2, 2), "right")
+        >>> network = fe_relu.P1Network(grid, np.arange(9.0))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     fe_relu.to_onnx(network, f"{folder}/u.onnx", dtype="float32")
+        ...     layers = fe_relu.from_onnx(f"{folder}/u.onnx")
+        >>> layers.widths == network.explicit().widths, str(layers.dtype)
+        (True, 'float32')
     """
-    layout = layout_of(network)
-    with layout.together() as terms:
+    comm = layout_of(network).comm
+    with together(comm) as terms:
         check_form(network, form)
+        network = in_dtype(network, checked_dtype(dtype))
         target = os.path.realpath(os.fsdecode(path))
         require_replaceable(target)
         with needed("onnx", "to_onnx"):
             import onnx  # noqa: F401
         terms.alike("forms", form)
         terms.alike("paths", target)
+        terms.alike("types of numbers", dtype)
     whole = whole_of(network, root=0)
-    with layout.together():
+    with together(comm):
         if whole is not None:
-            graph = _relu_graph(whole) if form == "relu" else _active_graph(whole)
+            layers = dense_layers(whole) if form == "relu" else None
+            graph = _active_graph(whole) if layers is None else _relu_graph(layers)
             known = _own_bounds(whole) if bounds is None else bounds
-            facts = {**_facts(whole, form), **_bounds_fact(known, form), **(metadata or {})}
+            facts = {**_facts(whole, form), **_bounds_fact(known, whole, layers)}
+            facts |= metadata or {}
             dims = (whole.dim_in, whole.dim_out)
             write_model(graph, Path(target), dims, facts, facts["producer"])
 
 
 @singledispatch
 def _own_bounds(network: Any) -> NetworkBounds | None:
-    """Exact bounds over the network's own mesh, if they are known."""
+    """Exact bounds over the smallest box around the network's mesh, if they are known."""
     return None
 
 
 @_own_bounds.register
 def _(network: P1Network) -> NetworkBounds:
-    return bounds_of(network)
+    return bounds_around(network)
 
 
 def _facts(network: Any, form: str) -> dict[str, str]:
@@ -92,38 +124,59 @@ def _facts(network: Any, form: str) -> dict[str, str]:
 
     outputs = ["u"] if network.dim_out == 1 else [f"u{k}" for k in range(network.dim_out)]
     inputs = ["x", "y", "z"] if network.dim_in <= 3 else [f"x{k}" for k in range(network.dim_in)]
-    mesh = mesh_of(network)
+    mesh: Any = mesh_of(network)
+    meshes = (name for name, kind in MESHES.items() if kind.mesh_type is type(mesh))
     return {
         "producer": f"fe_relu {__version__}",
         "kind": type(network).__name__,
         "form": form,
         "dtype": str(network.dtype),
         "names": json.dumps({"inputs": inputs[: network.dim_in], "outputs": outputs}),
-        **({} if mesh is None else {name_of(mesh): json.dumps(mesh.facts)}),
+        **{name: json.dumps(mesh.facts) for name in meshes},
     }
 
 
-def _bounds_fact(bounds: NetworkBounds | None, form: str) -> dict[str, str]:
+def _bounds_fact(
+    bounds: NetworkBounds | None, network: Any, layers: ReLUNetwork | None
+) -> dict[str, str]:
+    """Bounds and their region, rounded outward by what the file's numbers may be off there."""
     if bounds is None:
         return {}
-    neurons = bounds.layers if form == "relu" else ()
-    described = {
-        "exact": bool(bounds.exact),
-        "outputs": [bounds.lower.tolist(), bounds.upper.tolist()],
-        "neurons": [[lower.tolist(), upper.tolist()] for lower, upper in neurons],
-    }
-    return {"bounds": json.dumps(described)}
+    neurons = () if layers is None else bounds.layers
+    if neurons and layers and tuple(len(low) for low, _ in neurons) != layers.widths[1:-1]:
+        raise ValueError(f"bounds are of other layers than those of widths {layers.widths}")
+    *inner, outputs = _outward((*neurons, (bounds.lower, bounds.upper)), bounds, network, layers)
+    described: dict[str, Any] = {"exact": bool(bounds.exact)}
+    if bounds.box is not None:
+        described["region"] = {"box": bounds.box.tolist()}
+    if bounds.outline is not None:
+        described["region"]["outline"] = bounds.outline.T.tolist()
+    return {"bounds": json.dumps(described | {"outputs": outputs, "neurons": inner})}
 
 
-def _relu_graph(network: Any) -> Graph:
-    layers = dense_layers(network)
+def _outward(
+    pairs: Sequence[Pair], bounds: NetworkBounds, network: Any, layers: ReLUNetwork | None
+) -> list[list[list[float]]]:
+    if bounds.box is None:
+        off: Sequence[npt.ArrayLike] = [0.0] * len(pairs)
+    elif layers is None:
+        off = [network.steepness * network.mesh.resolution(network.dtype) * network.size]
+    else:
+        off = roundoff(network, layers, bounds.box)[-len(pairs) :]
+    return [
+        [(lower - far).tolist(), (upper + far).tolist()]
+        for (lower, upper), far in zip(pairs, off, strict=True)
+    ]
+
+
+def _relu_graph(layers: ReLUNetwork) -> Graph:
     graph = Graph(layers.dtype)
     x = Value(graph, "x")
     last = len(layers.layers) - 1
     for k, layer in enumerate(layers.layers):
-        weight = graph.tensor(f"w{k}", layer.weight.toarray().T.astype(layers.dtype, order="C"))
+        weight = graph.tensor(f"w{k}", layer.weight.toarray().astype(layers.dtype, order="C"))
         bias = graph.tensor(f"b{k}", layer.bias.astype(layers.dtype))
-        settings = {"alpha": 1.0, "beta": 1.0, "transA": 0, "transB": 0}
+        settings = {"alpha": 1.0, "beta": 1.0, "transA": 0, "transB": 1}
         name = f"z{k}" if k < last else "u"
         x = graph.node("Gemm", x, weight, bias, like=x, name=name, **settings)
         if k < last:

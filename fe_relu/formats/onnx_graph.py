@@ -20,8 +20,8 @@ from fe_relu.formats.replacing import replacing
 if TYPE_CHECKING:
     import onnx
 
-#: Read by onnxruntime, OMLT, gurobi-machinelearning and PySCIPOpt-ML alike.
-OPSET, IR_VERSION = 17, 8
+#: Read by onnxruntime, OMLT, gurobi-machinelearning, PySCIPOpt-ML and onnx2torch alike.
+OPSET, IR_VERSION = 15, 8
 
 #: Tables that are larger together go to a file beside the model's, as one protobuf message ends at
 #: 2³¹ bytes.
@@ -69,10 +69,20 @@ class Value:
         return self._with("Greater", other)
 
     def __ge__(self, other: Any) -> Value:
-        return self._with("GreaterOrEqual", other)
+        return self._reaches("Greater", "Less", other, -np.inf)
 
     def __le__(self, other: Any) -> Value:
-        return self._with("LessOrEqual", other)
+        return self._reaches("Less", "Greater", other, np.inf)
+
+    def _reaches(self, op: str, reverse: str, other: Any, beyond: float) -> Value:
+        """With operators that all readers know: beyond a number is at least the next one.
+
+        Values that are compared with each other must not be NaN.
+        """
+        if isinstance(other, Value):
+            return self.graph.node("Not", self._with(reverse, other), like=self)
+        number = self.graph.dtype.type
+        return self._with(op, np.nextafter(number(other), number(beyond)))
 
     def __and__(self, other: Value) -> Value:
         return self.graph.node("And", self, other, like=self)

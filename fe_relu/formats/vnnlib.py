@@ -4,96 +4,125 @@
 from __future__ import annotations
 
 import os
-from functools import singledispatch
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from fe_relu.analysis.bounds import bounds
+from fe_relu.analysis.bounds import bounds, bounds_around
+from fe_relu.analysis.intervals import NetworkBounds
+from fe_relu.analysis.roundoff import roundoff
 from fe_relu.basics.arguments import Box, checked_box
-from fe_relu.basics.refusals import wrong_kind
+from fe_relu.formats.forms import DType, checked_dtype, fewest_weights, in_dtype, layers_of
 from fe_relu.formats.replacing import replacing, require_replaceable
-from fe_relu.layers.network import ReLUNetwork
-from fe_relu.networks.nodal import layout_of
-from fe_relu.networks.p1 import P1Network
-from fe_relu.parallel.agreement import rank_of
+from fe_relu.networks.nodal import layout_of, mesh_of, whole_of
+from fe_relu.parallel.agreement import together
+
+Version = Literal["1.0", "2.0"]
+
+#: Of the range of an output: a margin that verifiers, which check witnesses up to this, can tell.
+LEAST_MARGIN = 1e-4
 
 
 def write_vnnlib(
     path: str | os.PathLike[str],
-    network: P1Network | ReLUNetwork,
+    network: Any,
     box: Box | None = None,
     *,
     margin: float | None = None,
+    dtype: DType | None = None,
+    version: Version = "1.0",
 ) -> None:
     """Writes that over a box some output leaves its bounds: a verifier must answer `unsat`.
 
-    Inputs are X_0, X_1, …, outputs Y_0, Y_1, …, as in the VNN-LIB format. Collective over the comm
-    of a `P1Network`; rank 0 writes.
+    Inputs are X_0, X_1, …, outputs Y_0, Y_1, …, as in VNN-LIB 1.0; in 2.0 they are X[0,0], …, of a
+    batch of one point. Collective over the network's `comm`, if it has one: rank 0 writes.
 
     Args:
         path: The file, by custom named `.vnnlib`; a link is followed, a folder must exist, and a
             crash leaves the old file or the new one.
         network: The network that the claim is about, as `explicit()` or an export of it.
-        box: The inputs; by default the smallest box around the grid of a `P1Network`.
-        margin: How far beyond its bounds an output has to be, above 0; by default 1e-6 of the
-            largest absolute bound, for verifiers that compute in single precision or solve up to a
-            tolerance. With no margin the bounds themselves, which are attained, would be `sat`.
+        box: The inputs; by default the smallest box around the network's mesh.
+        margin: How far beyond its bounds an output has to be, above 0. By default 1e-4 of its
+            range, or more where the roundoff of the layers may be more. With no margin the bounds
+            themselves, which are attained, would be `sat`.
+        dtype: That of the exported layers, as for `to_onnx`.
+        version: Of the format, "1.0" or "2.0".
 
     Raises:
-        ValueError: The box is missing, empty, flat or not finite; margin is not positive; or there
-            is something at path that is no regular file.
+        ValueError: The box is missing, empty, flat or not finite; margin is not positive; there is
+            no such dtype or version; or there is something at path that is no regular file.
         TypeError: The network is of another kind.
         OSError: The file cannot be written; on every rank.
+
+    Examples:
+        >>> import tempfile, numpy as np, fe_relu
+        >>> grid = fe_relu.Grid((0, 0), np.eye(2), (2, 2), "right")
+        >>> network = fe_relu.P1Network(grid, np.arange(9.0))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     fe_relu.write_vnnlib(f"{folder}/u.vnnlib", network, ((0, 1), (0, 1)), margin=0.5)
+        ...     print(open(f"{folder}/u.vnnlib").read().splitlines()[-3])
+            (and (>= Y_0 4.5))
     """
-    layout = layout_of(network)
-    with layout.together():
+    comm = layout_of(network).comm
+    with together(comm) as terms:
+        fewest_weights(network)  # of another kind: refused
+        sides = _sides(network, box)
         if margin is not None and not 0 < margin < np.inf:
             raise ValueError(f"margin must be positive and finite, not {margin}")
-        sides = _sides(network, box)
+        if version not in ("1.0", "2.0"):
+            raise ValueError(f'version must be "1.0" or "2.0", not {version!r}')
+        dtype = checked_dtype(dtype)
         target = os.path.realpath(os.fsdecode(path))
         require_replaceable(target)
-    found = bounds(network, sides)
-    size = max(np.abs(found.lower).max(), np.abs(found.upper).max())
-    margin = 1e-6 * (size or 1.0) if margin is None else margin
-    with layout.together():
-        if rank_of(layout.comm) == 0:
-            _write(target, _claim(sides, found.lower - margin, found.upper + margin).encode())
+        terms.alike("boxes", sides)
+        terms.alike("options", (margin, dtype, version))
+    whole = whole_of(network, root=0)
+    with together(comm):
+        if whole is not None:
+            whole = in_dtype(whole, dtype)
+            found = bounds_around(whole) if sides is None else bounds(whole, sides)
+            off = _margins(whole, found) if margin is None else np.full(len(found.lower), margin)
+            claim = _claim(found.box, found.lower - off, found.upper + off, version, whole.dtype)
+            _write(target, claim.encode())
 
 
-@singledispatch
-def _sides(network: Any, box: Box | None) -> npt.NDArray[np.float64]:
-    """The inputs that a claim about a network is of."""
-    raise wrong_kind(network, "a P1Network or ReLUNetwork", "to_p1", "explicit")
-
-
-@_sides.register
-def _(network: P1Network, box: Box | None) -> npt.NDArray[np.float64]:
-    outline = network.mesh.outline
-    around = np.array([outline.min(axis=1), outline.max(axis=1)]).T
-    return around if box is None else checked_box(box, network.dim_in)
-
-
-@_sides.register
-def _(network: ReLUNetwork, box: Box | None) -> npt.NDArray[np.float64]:
-    if box is None:
+def _sides(network: Any, box: Box | None) -> list[list[float]] | None:
+    if box is not None:
+        return checked_box(box, network.dim_in).tolist()
+    if mesh_of(network) is None:
         raise ValueError("the inputs of a ReLUNetwork need a box, ((x0, x1), …); it has no domain")
-    return checked_box(box, network.dim_in)
+    return None
 
 
-def _claim(sides: npt.NDArray, lower: npt.NDArray, upper: npt.NDArray) -> str:
+def _margins(network: Any, found: NetworkBounds) -> npt.NDArray[np.float64]:
+    """Of each output: what a verifier can tell, and what the layers may be off by."""
+    size = np.maximum(np.abs(found.lower), np.abs(found.upper))
+    spread = np.where(found.upper > found.lower, found.upper - found.lower, size)
+    least = LEAST_MARGIN * np.where(spread > 0, spread, 1)
+    return np.maximum(least, roundoff(network, layers_of(network), found.box)[-1])
+
+
+def _claim(
+    sides: npt.NDArray, lower: npt.NDArray, upper: npt.NDArray, version: str, dtype: np.dtype
+) -> str:
     """That in the box some output is at most `lower` or at least `upper`."""
+    x, y = ("X_{}", "Y_{}") if version == "1.0" else ("X[0,{}]", "Y[0,{}]")
     lines = ["; Some output leaves the bounds that fe_relu gives: to be answered unsat."]
-    lines += [f"(declare-const X_{i} Real)" for i in range(len(sides))]
-    lines += [f"(declare-const Y_{k} Real)" for k in range(len(lower))]
+    if version == "1.0":
+        lines += [f"(declare-const {x.format(i)} Real)" for i in range(len(sides))]
+        lines += [f"(declare-const {y.format(k)} Real)" for k in range(len(lower))]
+    else:
+        lines += ["(vnnlib-version <2.0>)", "(declare-network u"]
+        lines += [f"    (declare-input X {dtype} [1,{len(sides)}])"]
+        lines += [f"    (declare-output Y {dtype} [1,{len(lower)}])", ")"]
     for relation, column in ((">=", 0), ("<=", 1)):
         for i, side in enumerate(sides[:, column]):
-            lines.append(f"(assert ({relation} X_{i} {_decimal(side)}))")
+            lines.append(f"(assert ({relation} {x.format(i)} {_decimal(side)}))")
     lines.append("(assert (or")
     for relation, limits in (("<=", lower), (">=", upper)):
         for k, limit in enumerate(limits):
-            lines.append(f"    (and ({relation} Y_{k} {_decimal(limit)}))")
+            lines.append(f"    (and ({relation} {y.format(k)} {_decimal(limit)}))")
     return "\n".join([*lines, "))\n"])
 
 
