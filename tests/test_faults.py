@@ -8,23 +8,29 @@ import itertools
 import multiprocessing
 import os
 import pickle
+import re
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 from mpi4py import MPI
 
+import basix.ufl
 import numpy as np
 import pytest
-from dolfinx import fem
+import torch
+from dolfinx import fem, mesh
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fe_relu
-from cases import random_function, rectangle
+from cases import mapped, random_function, rectangle
 from fe_relu import Grid, P1Network, P2Network
 from fe_relu.basics import threads
 from fe_relu.parallel.agreement import together
 from fe_relu.parallel.layouts import Replicated
+from runtime import without
 
 WORLD = MPI.COMM_WORLD
 FLOATS = (np.float32, np.float64)
@@ -194,13 +200,13 @@ def test_threads_are_new_after_a_fork(monkeypatch):
     child.join(20)
 
 
-def run(code, **variables):
+def run(code, folder=None, **variables):
     environment = {
         k: v for k, v in os.environ.items() if not k.startswith(("OMPI_", "PMIX", "PRTE"))
     }
     return subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=100,
-        env=environment | variables,
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True,
+        timeout=100, cwd=folder,        env=environment | variables,
     )  # fmt: skip
 
 
@@ -230,3 +236,193 @@ def test_without_a_place_for_compiled_code_there_is_one_warning(tmp_path):
     found = run(code)
     assert found.stdout == "[1.]\n"
     assert found.stderr.count("RuntimeWarning") == 1
+
+
+def refusal(make):
+    """What is said of a space or a function that cannot be converted."""
+    with pytest.raises((fe_relu.UnsupportedFunctionError, fe_relu.NotStructuredError)) as caught:
+        make()
+    return str(caught.value)
+
+
+def triangles():
+    return mesh.create_unit_square(WORLD, 4, 3)
+
+
+def quadrilaterals():
+    return mesh.create_unit_square(WORLD, 4, 3, mesh.CellType.quadrilateral)
+
+
+def flat():
+    """A square in space."""
+    x, cells = np.array([[0, 0, 1.0], [1, 0, 1], [0, 1, 1], [1, 1, 1]]), [[0, 1, 3], [0, 3, 2]]
+    here = slice(None) if WORLD.rank == 0 else slice(0)
+    element = basix.ufl.element("P", "triangle", 1, shape=(3,))
+    return mesh.create_mesh(WORLD, cells=np.array(cells)[here], x=x[here], e=element)
+
+
+#: Spaces and functions that are no networks, and what to type instead.
+WAYS_ON = {
+    "quadrilaterals": (lambda: fem.functionspace(quadrilaterals(), ("P", 1)), "CellType.triangle"),
+    "Bernstein": (
+        lambda: fem.functionspace(
+            triangles(),
+            basix.ufl.element("P", "triangle", 2, lagrange_variant=basix.LagrangeVariant.bernstein),
+        ),
+        "interpolate(u)",
+    ),
+    "P3": (lambda: fem.functionspace(triangles(), ("P", 3)), "interpolate(u)"),
+    "DG": (lambda: fem.functionspace(triangles(), ("DG", 1)), "interpolate(u)"),
+    "edges": (lambda: fem.functionspace(triangles(), ("N1curl", 1)), "interpolate(u)"),
+    "component": (lambda: fem.functionspace(triangles(), ("P", 1, (2,))).sub(1), ".collapse()"),
+    "mixed": (
+        lambda: fem.functionspace(
+            triangles(),
+            basix.ufl.mixed_element([basix.ufl.element("P", "triangle", d) for d in (2, 1)]),
+        ),
+        ".sub(i).collapse()",
+    ),
+    "symmetric": (
+        lambda: fem.functionspace(
+            triangles(), basix.ufl.element("P", "triangle", 1, shape=(2, 2), symmetry=True)
+        ),
+        "('P', 1, (d, d))",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WAYS_ON)
+def test_each_refusal_names_the_next_line_to_type(comm, name):
+    make, way_on = WAYS_ON[name]
+    V = make()
+    assert way_on in refusal(lambda: fe_relu.Conversion(V))
+
+
+def test_refusals_of_complex_functions_and_flat_meshes_name_a_way_on(comm):
+    V = fem.functionspace(triangles(), ("P", 1))
+    assert ".imag" in refusal(lambda: fe_relu.network_from_function(fem.Function(V, dtype=complex)))
+    W = fem.functionspace(flat(), ("P", 1))
+    assert "gdim=2" in refusal(lambda: fe_relu.Conversion(W))
+
+
+def test_points_and_callables_lose_nothing_without_a_word(comm):
+    u = network("replicated")
+    rows = np.array([[0.1, 0.2, 0.0], [0.3, 0.4, 0.0], [0.5, 0.6, 0.1]])  # as u.eval takes them
+    with pytest.raises(ValueError, match=r"points\.T"):
+        u(rows)
+    with pytest.raises(TypeError, match="masked"):
+        u(np.ma.masked_less(rows[:, :2].T, 0.2))
+    for make, message in (
+        (lambda x: x[0] + 1j, "real"),
+        (lambda x: np.ma.masked_less(x[0], 0.5), "masked"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            fe_relu.function_from_network(make, space())
+
+
+def test_a_mesh_that_has_moved_is_refused(comm):
+    V, W = space(), fem.functionspace(triangles(), ("P", 1))
+    conversion, u = fe_relu.Conversion(V), fem.Function(V)
+    transfer = fe_relu.interpolation_plan(conversion(u), W)
+    if comm.rank == comm.size - 1:
+        W.mesh.geometry.x[:1] += 1e-9
+        V.mesh.geometry.x[:, 0] += 0.5
+    for late in (lambda: conversion(u), lambda: transfer(network())):
+        with pytest.raises(ValueError, match="the mesh has moved"):
+            late()
+
+
+@pytest.mark.parametrize("off", [1e-7, 3e-5, 2e-3])
+def test_a_mesh_nearly_on_a_lattice_is_taken_or_told_by_how_much_it_is_off(comm, off):
+    """As after float32 text, or in coordinates counted from far away."""
+    msh = rectangle(comm, "right", (8, 8))
+    x = msh.geometry.x
+    x[:, :2] += off / 8 * np.sin(1e3 * x[:, :2])
+    u = random_function(fem.functionspace(msh, ("P", 1)), np.random.default_rng(1))
+    options = {}
+    if off > 1e-3:
+        said = refusal(lambda: fe_relu.network_from_function(u))
+        options = {"rtol": float(re.search(r"rtol=(\S+) accepts", said)[1])}
+    network = fe_relu.network_from_function(u, **options)
+    back, certificate = fe_relu.function_from_network(network, u.function_space)
+    assert back.x.array.tobytes() == u.x.array.tobytes()
+    assert certificate.upper >= certificate.lower
+    local = x[:, :2].T.astype(np.float32)
+    assert np.isfinite(network(local, outside="nan")).all()
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_a_mesh_contains_its_vertices_however_they_are_written(comm, dtype):
+    turned = np.array([[0.8, -0.6], [0.6, 0.8]])
+    msh = mapped(rectangle(comm, "left", (9, 7), dtype=dtype), turned)
+    grid = fe_relu.grid_from_mesh(msh)
+    assert grid.contains(msh.geometry.x[:, :2].T.astype(np.float64)).all()
+
+
+def test_values_near_the_largest_float_do_not_overflow_on_the_way(comm):
+    V = space(diagonal="left_right")
+    for dtype in (np.float64,):
+        u = random_function(V, np.random.default_rng(2))
+        u.x.array[:] = np.where(u.x.array > 0, 1, -1) * np.finfo(dtype).max / 2 * (1 + 1e-3)
+        network = fe_relu.network_from_function(u)
+        vertices = V.mesh.geometry.x[:, :2].T
+        assert np.isfinite(network(vertices)).all()
+        assert np.abs(network(vertices) - network(vertices + 1e-13)).max() < 1e298
+        with np.errstate(over="ignore", invalid="ignore"):
+            W = fem.functionspace(rectangle(comm, "right", (5, 7)), ("P", 1))
+            _, certificate = fe_relu.function_from_network(network, W)
+        assert not certificate.exact
+        assert certificate.upper > 1e307
+
+
+def test_what_needs_no_other_rank_asks_none(comm):
+    """As in `if rank == 0: …` on a network whose values are all here."""
+    from fe_relu import plot
+
+    u = network("replicated")
+    if comm.rank == 0:
+        plot.function(u, resolution=20)
+        plot.kink_lines(u)
+        assert fe_relu.to_torch(u, form="active")(torch.zeros(1, 2)).shape == (1, 1)
+        assert u.explicit().widths[-1] == 1
+
+
+def test_long_messages_are_sent_in_pieces(comm, monkeypatch):
+    from fe_relu.parallel import exchange
+
+    u = network()
+    x = np.random.default_rng(comm.rank).random((2, 300))
+    expected = u(x)
+    monkeypatch.setattr(exchange, "MAX_BYTES", 1000)
+    assert u(x).tobytes() == expected.tobytes()
+    assert u.plan(x)(u).tobytes() == expected.tobytes()
+    assert u.gather()(x).tobytes() == expected.tobytes()
+
+
+@pytest.mark.parametrize("value", ["", "0", "many", "-3"])
+def test_what_openmp_ignores_is_ignored(monkeypatch, value):
+    monkeypatch.setenv("OMP_NUM_THREADS", value)
+    assert threads.num_threads() >= 1
+
+
+def test_what_is_missing_is_named_with_what_to_install():
+    code = (
+        "import fe_relu\ntry: fe_relu.network_from_function(1)\nexcept ImportError as e: print(e)"
+    )
+    assert "apt install python3-dolfinx" in without("dolfinx", code)
+
+
+def test_any_change_of_source_makes_compiled_code_old(tmp_path):
+    """Also of another module, whose functions are compiled into this one's."""
+    copy = tmp_path / "fe_relu"
+    shutil.copytree(Path(fe_relu.__file__).parent, copy, ignore=shutil.ignore_patterns("*.nb?"))
+    hits = "print(len(fe_relu.meshes.grid.loops.evaluate.stats.cache_hits))"
+    once = {"PYTHONPATH": f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
+
+    def cache_hits():
+        return run(EVALUATE + hits, folder=tmp_path, **once).stdout.split()[-1]
+
+    assert [cache_hits(), cache_hits()] == ["0", "1"]
+    with (copy / "basics" / "points.py").open("a") as file:
+        file.write("\n# changed\n")
+    assert cache_hits() == "0"

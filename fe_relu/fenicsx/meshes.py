@@ -12,6 +12,7 @@ import numpy.typing as npt
 from fe_relu.basics.arguments import TOLERANCE, checked_tolerance
 from fe_relu.basics.compiled import compiled
 from fe_relu.fenicsx import compat
+from fe_relu.fenicsx.spaces import require_straight
 from fe_relu.meshes.grid.grid import ROUNDOFF_UNITS, Grid
 from fe_relu.meshes.recognition.cells import MeshCells, NotStructuredError
 from fe_relu.meshes.recognition.misfits import why_not
@@ -60,7 +61,8 @@ def located_mesh(mesh: mesh.Mesh, rtol: float) -> LocatedMesh:
     """The mesh that a dolfinx mesh is, and where its nodes are. Collective."""
     with together(mesh.comm):
         checked_tolerance(rtol)
-        require_plane_triangles(mesh)
+        require_straight(mesh)
+        require_triangles(mesh)
         cells = cells_of(mesh)
     found = located_grid(cells, rtol)
     if found is None:
@@ -68,19 +70,15 @@ def located_mesh(mesh: mesh.Mesh, rtol: float) -> LocatedMesh:
     return LocatedMesh(*found)
 
 
-def require_plane_triangles(mesh: mesh.Mesh) -> None:
-    tdim = mesh.topology.dim
-    total = mesh.topology.index_map(tdim).size_global
-    kind = mesh.topology.cell_type.name
-    if kind != "triangle" or mesh.geometry.dim != 2:
+def require_triangles(mesh: mesh.Mesh) -> None:
+    kind, total = (
+        mesh.topology.cell_type.name,
+        mesh.topology.index_map(mesh.topology.dim).size_global,
+    )
+    if kind != "triangle":
         raise NotStructuredError(
-            f"{total} of {total} cells are not plane triangles: they are {kind}s in "
-            f"{mesh.geometry.dim}-D; structured conversion needs create_rectangle's triangles"
-        )
-    if compat.geometry_degree(mesh) != 1:
-        raise NotStructuredError(
-            f"{total} of {total} cells are curved (geometry of degree "
-            f"{compat.geometry_degree(mesh)}); structured conversion needs straight edges"
+            f"{total} of {total} cells are {kind}s; structured conversion needs create_rectangle's "
+            "triangles"
         )
 
 

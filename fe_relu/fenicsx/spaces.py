@@ -97,21 +97,30 @@ def require_real(u: fem.Function) -> None:
         )
 
 
-def require_plane_triangles(mesh: mesh.Mesh) -> None:
+def require_straight(mesh: mesh.Mesh) -> None:
+    """Raises unless cells are straight, and fill the space that they are in.
+
+    Raises:
+        UnsupportedFunctionError: They do not; the message says what to type instead.
+    """
     kind, tdim, gdim = mesh.topology.cell_type.name, mesh.topology.dim, mesh.geometry.dim
     if tdim < gdim:
         raise UnsupportedFunctionError(
             f"a mesh of {kind}s in {gdim}-D is not supported; if it is flat, gdim={tdim} where it "
             f"is made or read, as in gmshio.model_to_mesh(…, gdim={tdim}), makes one that is"
         )
-    if kind != "triangle":
-        raise UnsupportedFunctionError(
-            f"a mesh of {kind}s in {gdim}-D is not supported; V must be on triangles in the plane"
-        )
     if compat.geometry_degree(mesh) != 1:
         raise UnsupportedFunctionError(
             f"a geometry of degree {compat.geometry_degree(mesh)}, whose cells may be curved, is "
             "not supported; gmsh.model.mesh.setOrder(1) makes straight ones"
+        )
+
+
+def require_plane_triangles(mesh: mesh.Mesh) -> None:
+    require_straight(mesh)
+    if mesh.topology.cell_type.name != "triangle":
+        raise UnsupportedFunctionError(
+            f"a mesh of {mesh.topology.cell_type.name}s is not supported; V must be on triangles"
         )
 
 
