@@ -12,13 +12,15 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse as scipy_sparse
 
+from fe_relu.analysis.roundoff import evaluated
 from fe_relu.basics.refusals import needed
 from fe_relu.formats.forms import Form, check_form, dense_layers, layers_of, pieces
-from fe_relu.layers.chain import Chain
+from fe_relu.layers.chain import Chain, Room
 from fe_relu.layers.network import Affine, ReLUNetwork
 from fe_relu.meshes.grid.active import Piece
 from fe_relu.networks.nodal import layout_of, whole_of
 from fe_relu.networks.p1 import P1Network
+from fe_relu.parallel.agreement import together
 
 if TYPE_CHECKING:
     import torch
@@ -50,9 +52,18 @@ def to_torch(
         ImportError: torch is not installed.
         ValueError: An option is another, or not one of this network; or dense layers are too large.
         TypeError: This is no network.
+
+    Examples:
+        >>> import numpy as np, torch, fe_relu
+        >>> grid = fe_relu.Grid((0, 0), np.eye(2), (2, 2), "right")
+        >>> network = fe_relu.P1Network(grid, np.arange(9.0))
+        >>> module = fe_relu.to_torch(network, form="active")
+        >>> float(module(torch.tensor([[0.5, 0.25]], dtype=torch.float64)))
+        1.25
     """
     remedy = 'sparse=True or form="active"'
-    with layout_of(network).together() as terms:
+    layout = layout_of(network)
+    with together(layout.comm if layout.is_spread else None) as terms:
         _check_options(form, trainable, sparse)
         check_form(network, "active" if sparse else form, remedy=remedy)
         with needed("torch", "to_torch"):
@@ -137,28 +148,45 @@ def from_torch(module: torch.nn.Module) -> ReLUNetwork | P1Network:
     A `P1Network` if the module is one of form="active"; otherwise a `ReLUNetwork`, of any
     `torch.nn.Sequential`, also nested, of `Linear`, `ReLU`, `Identity`, `Flatten`, `Dropout` (as in
     evaluation: the identity) and what `to_torch` makes. Affine maps in a row become one; 16-bit
-    numbers become float32.
+    numbers become float32. The network is compared with the module, run as in evaluation at some
+    points, so that nothing else can be hidden in it, such as hooks that change what comes out.
 
     Raises:
         ImportError: torch is not installed.
         ValueError: The module, or one inside, is of another kind, which the message names; or
-            layers do not fit, or have NaN or infinite weights.
+            layers do not fit, or have NaN or infinite weights; or the module computes something
+            else than its layers.
         TypeError: This is no module.
+
+    Examples:
+        >>> import torch, fe_relu
+        >>> layers = torch.nn.Linear(2, 5), torch.nn.ReLU(), torch.nn.Linear(5, 1)
+        >>> fe_relu.from_torch(torch.nn.Sequential(*layers)).widths
+        (2, 5, 1)
     """
     with needed("torch", "from_torch"):
         import torch
-    from fe_relu.formats.torch_modules import ActiveNeurons, Sum
 
     if not isinstance(module, torch.nn.Module):
         raise TypeError(f"from_torch takes a torch module, not {type(module).__name__}")
+    network = _network(module)
+    if _difference(module, network):
+        # Running the module has renewed weights that it computes before each call, if there are.
+        network = _network(module)
+    if apart := _difference(module, network):
+        raise ValueError(f"{apart}; {_suspects(module)}")
+    return network
+
+
+def _network(module: torch.nn.Module) -> ReLUNetwork | P1Network:
+    """What the layers of a module say that it is."""
+    from fe_relu.formats.torch_modules import ActiveNeurons, Sum
+
     if isinstance(module, ActiveNeurons):
         return P1Network(module.mesh, _array(module.values))
     if isinstance(module, Sum):
-        terms = (from_torch(term) for term in module.terms)
-        return functools.reduce(
-            operator.add, (t.explicit() if isinstance(t, P1Network) else t for t in terms)
-        )
-    chain = Chain(None)
+        return functools.reduce(operator.add, map(layers_of, map(_network, module.terms)))
+    chain = Chain(None, room=Room(sum(tensor.numel() for tensor in module.parameters())))
     for name, step in _steps(module, ""):
         try:
             chain = _followed(chain, step)
@@ -168,14 +196,98 @@ def from_torch(module: torch.nn.Module) -> ReLUNetwork | P1Network:
 
 
 def _steps(module: torch.nn.Module, name: str) -> Iterator[tuple[str, torch.nn.Module]]:
-    """The modules that a sequence runs through, those of sequences in it too, with their names."""
+    """The modules that a sequence runs through, those of sequences in it too, with their names.
+
+    One that occurs again runs again, although modules are listed once.
+    """
     from torch import nn
 
     if not _is_a(module, nn.Sequential):
         yield name or "module", module
         return
-    for inner, child in module.named_children():
-        yield from _steps(child, f"{name}.{inner}" if name else inner)
+    for inner, child in module._modules.items():
+        if child is not None:
+            yield from _steps(child, f"{name}.{inner}" if name else inner)
+
+
+def _difference(module: torch.nn.Module, network: ReLUNetwork | P1Network) -> str:
+    """What a module gives that the network does not, beyond roundoff; nothing where they agree.
+
+    In the module's dtype and on its device, in evaluation, whatever mode it is in.
+    """
+    import torch
+
+    numbers = (t for t in (*module.parameters(), *module.buffers()) if t.is_floating_point())
+    like = next(numbers, torch.zeros(0))
+    points = torch.from_numpy(_places(network).T.copy()).to(like.device, like.dtype)
+    modes = [(part, part.training) for part in module.modules()]
+    try:
+        for part, _ in modes:
+            part.training = False
+        with torch.no_grad():
+            found = module(points)
+    except Exception as error:
+        return f"the module cannot be run at points of shape {tuple(points.shape)}: {error!s:.200}"
+    finally:
+        for part, mode in modes:
+            part.training = mode
+    x, eps = points.cpu().double().numpy().T, torch.finfo(like.dtype).eps
+    expected, roundoff = _expected(network, x, eps)
+    if not isinstance(found, torch.Tensor) or tuple(found.shape) != expected.T.shape:
+        return f"the module gives {_shape(found)}, its layers {expected.T.shape}"
+    values = found.cpu().double().numpy().T
+    worst = np.unravel_index(np.argmax(np.abs(values - expected) - roundoff), values.shape)
+    if np.abs(values - expected)[worst] <= 2 * roundoff[worst]:
+        return ""
+    return f"the module gives {values[worst]:.6g} where its layers give {expected[worst]:.6g}"
+
+
+def _shape(found: Any) -> Any:
+    return tuple(found.shape) if hasattr(found, "shape") else type(found).__name__
+
+
+def _expected(
+    network: ReLUNetwork | P1Network, x: npt.NDArray, eps: float
+) -> tuple[npt.NDArray, npt.NDArray]:
+    """Values (k, n) at points, and how far off they may be in numbers with this eps."""
+    if isinstance(network, ReLUNetwork):
+        return evaluated(network, x, eps)
+    dtype = np.float32 if eps > 1e-10 else np.float64
+    values = np.atleast_2d(network(x.astype(dtype)))
+    off = network.steepness * network.mesh.resolution(dtype, x) * network.size
+    return values, np.full(values.shape, off)
+
+
+def _places(network: ReLUNetwork | P1Network) -> npt.NDArray:
+    """Points (dim_in, n) to compare at: near where first neurons wake, and around 0."""
+    rng = np.random.default_rng(7)
+    if isinstance(network, P1Network):
+        x = network.mesh.vertices()
+        one, other = x[:, rng.integers(0, x.shape[1], (2, 32))].swapaxes(0, 1)
+        return one + (other - one) * rng.random(32)
+    first = network.layers[0]
+    places = [rng.standard_normal((first.dim_in, 16))]
+    for _ in range(16 if first.dim_out else 0):
+        rows = rng.integers(0, first.dim_out, min(first.dim_in, 8))
+        weight, bias = first.weight[rows].toarray().astype(float), first.bias[rows].astype(float)
+        meet = np.linalg.lstsq(weight, -bias)[0]
+        step = 1 / np.linalg.norm(weight, axis=1).max(initial=1e-300)
+        places.append((meet + 0.3 * step * rng.standard_normal(meet.shape))[:, None])
+    return np.hstack(places)
+
+
+def _suspects(module: torch.nn.Module) -> str:
+    """The modules inside that may compute something else than their layers say, and why."""
+    found = []
+    for name, part in module.named_modules():
+        reasons = {
+            "hooks": part._forward_hooks or part._forward_pre_hooks,
+            "a forward of its own": "forward" in vars(part),
+            "parametrized weights": hasattr(part, "parametrizations"),
+        }
+        reason = " and ".join(reason for reason, holds in reasons.items() if holds)
+        found += [f"{name or 'it'!r} has {reason}"] if reason else []
+    return ", ".join(found) or "it overrides how modules are called"
 
 
 def _is_a(module: torch.nn.Module, kind: type[torch.nn.Module]) -> bool:
