@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import torch
 from dolfinx import fem
-from test_export import FLOATS, at, everywhere, network_on, p2_on
+from test_export import FLOATS, FRAMES, at, everywhere, network_on, p2_on
 from test_export import MODULES as MAKES
 from torch import nn
+from torch.nn.utils import prune
 
 import fe_relu
 from cases import DIAGONALS, bound, random_function, rectangle, same_layers
@@ -148,6 +149,18 @@ def test_networks_come_back_bit_for_bit(dtype, rng):
             assert back.values.tobytes() == network.values.tobytes()
 
 
+def of_layers(change):
+    """Layers of which the first is changed, and then trained by a step."""
+    first = nn.Linear(2, 5)
+    module = nn.Sequential(change(first), nn.ReLU(), nn.Linear(5, 3))
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.5)
+    module(torch.ones(4, 2)).square().sum().backward()
+    optimizer.step()
+    return module
+
+
+RELU, MIDDLE = nn.ReLU(), nn.Linear(5, 5)
+
 #: Modules from two inputs, with the number of hidden layers.
 MODULES = {
     "one layer": (0, lambda: nn.Linear(2, 3)),
@@ -162,19 +175,32 @@ MODULES = {
         ),
     ),
     "affine maps in a row": (0, lambda: nn.Sequential(nn.Linear(2, 5), nn.Linear(5, 3))),
+    "one ReLU and one layer, again and again": (
+        3,
+        lambda: nn.Sequential(
+            nn.Linear(2, 5), RELU, MIDDLE, RELU, nn.Sequential(MIDDLE, RELU), nn.Linear(5, 3)
+        ),
+    ),
+    "parametrized": (1, lambda: of_layers(nn.utils.parametrizations.weight_norm)),
+    "spectrally": (1, lambda: of_layers(nn.utils.parametrizations.spectral_norm)),
+    "weights computed by a hook": (1, lambda: of_layers(nn.utils.weight_norm)),
+    "pruned": (1, lambda: of_layers(lambda m: prune.l1_unstructured(m, "weight", 0.5))),
     "a ReLU at the end": (2, lambda: nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.ReLU())),
 }
 
 
+@pytest.mark.filterwarnings("ignore:.*weight_norm. is deprecated:FutureWarning")
 @pytest.mark.parametrize("case", MODULES)
 def test_other_modules_are_read(case, rng):
     torch.manual_seed(1)
     hidden, make = MODULES[case]
-    module = make().double().eval()
-    x = rng.standard_normal((2, 100))
-    network = from_torch(module)
+    module = make().double()
+    x, state = rng.standard_normal((2, 100)), torch.get_rng_state()
+    network = from_torch(module)  # as in evaluation, in whatever mode it is
+    assert all(part.training for part in module.modules())
+    assert torch.equal(torch.get_rng_state(), state)
     assert network.hidden_layers == hidden
-    assert np.abs(network(x) - run(module, x)).max() <= 1e-14
+    assert np.abs(network(x) - run(module.eval(), x)).max() <= 1e-14
 
 
 def test_half_precision_becomes_single():
@@ -191,6 +217,20 @@ class Twice(nn.Sequential):
         return super().forward(x) * 2
 
 
+def changed(how):
+    """A module of layers that does something else, in a way that no layer shows."""
+    module = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
+    how(module)
+    return module
+
+
+def changed_active(how):
+    network = network_on("far", (2, 3), "left", np.random.default_rng(1))
+    module = to_torch(network, form="active")
+    how(module)
+    return module
+
+
 NAN = nn.Linear(2, 2)
 nn.init.constant_(NAN.weight, np.nan)
 
@@ -204,6 +244,23 @@ REFUSED = {
     ),
     "NaN": (nn.Sequential(NAN), r"layer '0' \(Linear\).*finite"),
     "no weights": (nn.Sequential(nn.ReLU(), nn.Linear(2, 2)), "before any weights"),
+    "a hook": (
+        changed(lambda m: m[1].register_forward_hook(lambda *_: _[2] + 1e-3)),
+        r"the module gives .* where its layers give .*; '1' has hooks",
+    ),
+    "a hook before": (
+        changed(lambda m: m.register_forward_pre_hook(lambda _, x: (2 * x[0],))),
+        "'it' has hooks",
+    ),
+    "another forward": (
+        changed(lambda m: setattr(m[0], "forward", lambda x: torch.zeros(len(x), 3))),
+        "'0' has a forward of its own",
+    ),
+    "a batch in a row": (nn.Sequential(nn.Flatten(0), nn.Linear(2, 1)), "cannot be run at points"),
+    "active and hooked": (
+        changed_active(lambda m: m.register_forward_hook(lambda *_: -_[2])),
+        "'it' has hooks",
+    ),
     "nothing": (nn.Sequential(), "before any weights"),
 }
 
@@ -212,6 +269,16 @@ REFUSED = {
 def test_what_is_no_relu_network_is_refused_by_name(case):
     module, message = REFUSED[case]
     with pytest.raises(ValueError, match=message):
+        from_torch(module)
+
+
+@pytest.mark.parametrize("frame", FRAMES)
+def test_a_stale_weight_is_seen_wherever_the_mesh_is(frame, rng):
+    """Far from 0 a P1 network is 0, and so is a wrong one: points are taken where neurons wake."""
+    module = to_torch(network_on(frame, (3, 5), "crossed", rng))
+    assert from_torch(module).hidden_layers == 2
+    module[4].register_forward_hook(lambda layer, x, u: u * 1.01)
+    with pytest.raises(ValueError, match="'4' has hooks"):
         from_torch(module)
 
 

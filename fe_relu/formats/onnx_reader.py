@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -13,11 +15,21 @@ import numpy.typing as npt
 
 from fe_relu.basics.refusals import needed
 from fe_relu.formats.files import FileFormatError
-from fe_relu.layers.chain import Chain, require_room
+from fe_relu.layers.chain import Chain, Room
 from fe_relu.layers.network import Affine, ReLUNetwork
 
 if TYPE_CHECKING:
     import onnx
+
+#: By type of numbers, their bytes and the field that has them, if they are not raw.
+FIELDS = {
+    "FLOAT": (4, "float_data"),
+    "DOUBLE": (8, "double_data"),
+    "FLOAT16": (2, "int32_data"),
+    "BOOL": (1, "int32_data"),
+    "INT32": (4, "int32_data"),
+    "INT64": (8, "int64_data"),
+}
 
 
 def from_onnx(path: str | os.PathLike[str]) -> ReLUNetwork:
@@ -25,7 +37,9 @@ def from_onnx(path: str | os.PathLike[str]) -> ReLUNetwork:
 
     Weights may be initializers or constants, of float16, float32 or float64; float16 becomes
     float32. Affine maps in a row become one; branches that `Add` joins become a sum of networks.
-    Identity, Cast to floats, Dropout and Flatten of a batch of vectors change nothing.
+    Identity, Cast to floats, Dropout and Flatten of a batch of vectors change nothing. Nothing in
+    the file is believed that its bytes do not bear out, and all layers that are made of it together
+    are of no more numbers than a few times those in the file, or a few million.
 
     Args:
         path: An ONNX file, with its external data beside it, if it has any.
@@ -34,6 +48,14 @@ def from_onnx(path: str | os.PathLike[str]) -> ReLUNetwork:
         ImportError: onnx is not installed.
         OSError: The file cannot be read.
         FileFormatError: This is no ONNX file, or not such a graph; the message names the node.
+
+    Examples:
+        >>> import tempfile, fe_relu
+        >>> layers = (fe_relu.Affine([[1], [-1]], [0, 0]), fe_relu.Affine([[1, 1]], [0]))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     fe_relu.to_onnx(fe_relu.ReLUNetwork(layers), f"{folder}/size.onnx")
+        ...     fe_relu.from_onnx(f"{folder}/size.onnx")([[-3.0, 0.5]])
+        array([3. , 0.5])
     """
     return network_and_metadata(path)[0]
 
@@ -42,11 +64,12 @@ def network_and_metadata(path: str | os.PathLike[str]) -> tuple[ReLUNetwork, dic
     """What `from_onnx` returns, and the texts that the file has besides, by name."""
     with needed("onnx", "from_onnx"):
         import onnx
-    model = _loaded(onnx.load, path)
+    model = _loaded(onnx, os.fspath(path))
     try:
         network = _network(model.graph)
-    except ValueError as error:
-        raise FileFormatError(f"{os.fspath(path)}: {error}") from error
+    except (ValueError, MemoryError) as error:
+        cause = str(error) or "it needs more memory than there is"
+        raise FileFormatError(f"{os.fspath(path)}: {cause}") from error
     return network, {entry.key: entry.value for entry in model.metadata_props}
 
 
@@ -61,7 +84,9 @@ def _network(graph: onnx.GraphProto) -> ReLUNetwork:
             f"{inputs}, {len(graph.output)} outputs and {len(graph.sparse_initializer)} sparse "
             "weights"
         )
-    values: dict[str, Any] = {**constants, inputs[0]: Chain(_declared_width(graph, inputs[0]))}
+    room = Room(sum(math.prod(tensor.dims) for tensor in _tensors(graph)))
+    x = Chain(_declared_width(graph, inputs[0]), room=room)
+    values: dict[str, Any] = {**constants, inputs[0]: x}
     for node in graph.node:
         with _named(node):
             if node.output[0] in values:
@@ -73,6 +98,12 @@ def _network(graph: onnx.GraphProto) -> ReLUNetwork:
     return result.network()
 
 
+def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    """All numbers in a graph: initializers, and constants of nodes."""
+    yield from graph.initializer
+    yield from (a.t for node in graph.node for a in node.attribute if a.HasField("t"))
+
+
 def _declared_width(graph: onnx.GraphProto, name: str) -> int | None:
     """The components of the input, if its shape (n, d) says so."""
     (value,) = (value for value in graph.input if value.name == name)
@@ -80,15 +111,51 @@ def _declared_width(graph: onnx.GraphProto, name: str) -> int | None:
     return dims[1].dim_value or None if len(dims) == 2 else None
 
 
-def _loaded(load: Callable[..., Any], path: str | os.PathLike[str]) -> onnx.ModelProto:
-    """The file's message; what protobuf and onnx raise is turned into one kind of error."""
+def _loaded(onnx: Any, path: str) -> onnx.ModelProto:
+    """The file's message, and data beside it; what protobuf and onnx raise is one kind of error."""
+    _require_regular(path)
     with open(path, "rb"):
         pass  # from here on errors are about what is in the file
     try:
-        return load(os.fspath(path))
+        model = onnx.load(path, load_external_data=False)
+        for tensor in _tensors(model.graph):
+            _require_borne_out(tensor, os.path.dirname(path))
+        onnx.load_external_data_for_model(model, os.path.dirname(path) or ".")
+        return model
     except Exception as error:
         cause = str(error) or type(error).__name__
-        raise FileFormatError(f"{os.fspath(path)} is no ONNX file: {cause}") from error
+        raise FileFormatError(f"{path} is no ONNX file: {cause}") from error
+
+
+def _require_regular(path: str) -> None:
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise FileFormatError(f"{path}: not a regular file")
+
+
+def _require_borne_out(tensor: onnx.TensorProto, folder: str) -> None:
+    """Raises unless a tensor has as many numbers as it claims, here or in the file beside."""
+    from onnx import TensorProto
+
+    count, kinds = math.prod(tensor.dims), TensorProto.DataType
+    name = kinds.Name(tensor.data_type) if tensor.data_type in kinds.values() else None
+    if name not in FIELDS:
+        raise ValueError(f"the weights {tensor.name!r} are of type {name or tensor.data_type}")
+    if min(tensor.dims, default=1) < 1:
+        raise ValueError(f"the weights {tensor.name!r} have the shape {list(tensor.dims)}")
+    size, field = FIELDS[name]
+    if tensor.data_location == TensorProto.EXTERNAL:
+        place = {entry.key: entry.value for entry in tensor.external_data}
+        beside = os.path.join(folder, place.get("location", ""))
+        _require_regular(beside)
+        held = min(os.stat(beside).st_size, int(place.get("length", count * size)))
+        if held != count * size:
+            raise ValueError(f"{tensor.name!r} claims {count} numbers, but {beside} has others")
+        return
+    held = (
+        len(tensor.raw_data) if tensor.HasField("raw_data") else len(getattr(tensor, field)) * size
+    )
+    if held != count * size:
+        raise ValueError(f"{tensor.name!r} claims {count} numbers, but {held // size} are there")
 
 
 def _gemm(node: onnx.NodeProto, a: Any, b: Any, c: Any = None) -> Any:
@@ -111,10 +178,7 @@ def _matmul(node: onnx.NodeProto, a: Any, b: Any) -> Any:
 
 def _add(node: onnx.NodeProto, a: Any, b: Any) -> Any:
     if isinstance(a, Chain) and isinstance(b, Chain):
-        one, other = a.network(), b.network()
-        require_room(one.num_nonzeros + other.num_nonzeros + one.num_neurons + other.num_neurons)
-        *layers, last = (one + other).layers
-        return Chain(one.dim_in, tuple(layers), last)
+        return a.joined(b)
     chain, constant = (a, b) if isinstance(a, Chain) else (b, a)
     if not (isinstance(chain, Chain) and isinstance(constant, np.ndarray)):
         raise ValueError("must add a constant row")

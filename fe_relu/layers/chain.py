@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -11,9 +11,28 @@ from scipy import sparse
 
 from fe_relu.layers.network import Affine, ReLUNetwork
 
-#: No layer and no sum of networks that reading makes has more entries: a small file must not fill
-#: the memory.
-MAX_ENTRIES = 1 << 24
+#: So many weights, and a few times those that are given, may be made while one network is read: a
+#: small file must not fill the memory.
+MAX_ENTRIES = 1 << 22
+
+
+class Room:
+    """What may be made yet while one network is read, all of its layers and branches together.
+
+    Args:
+        given: How many numbers are given, in a file for example.
+    """
+
+    def __init__(self, given: int = 0) -> None:
+        self.left = MAX_ENTRIES + 4 * given
+
+    def take(self, entries: int) -> None:
+        """Raises ValueError if there is no room for so many weights and biases."""
+        if entries > self.left:
+            raise ValueError(
+                f"would make {entries} weights more, beyond the {self.left} that so little may make"
+            )
+        self.left -= entries
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,11 +45,13 @@ class Chain:
         dim_in: Components of the input, where known.
         layers: The affine maps that a ReLU has followed.
         last: The one that none has followed yet.
+        room: For what is made; shared by all chains of one network.
     """
 
     dim_in: int | None
     layers: tuple[Affine, ...] = ()
     last: Affine | None = None
+    room: Room = field(default_factory=Room)
 
     @property
     def dim_out(self) -> int | None:
@@ -45,7 +66,7 @@ class Chain:
             return self.last
         if self.dim_out is None:
             raise ValueError("comes before any weights, which would say how long the input is")
-        require_room(self.dim_out)
+        self.room.take(2 * self.dim_out)
         dtype = self.layers[-1].bias.dtype if self.layers else np.float32
         return Affine(sparse.eye_array(self.dim_out, dtype=dtype), np.zeros(self.dim_out, dtype))
 
@@ -54,23 +75,28 @@ class Chain:
         if self.dim_out not in (None, affine.dim_in):
             raise ValueError(f"takes {affine.dim_in} inputs, but {self.dim_out} come in")
         if self.last is None:
+            self.room.take(affine.weight.nnz + affine.dim_out)
             return replace(self, last=affine)
-        require_room(affine.dim_out * self.last.dim_in)
+        self.room.take(affine.dim_out * (self.last.dim_in + 1))
         return replace(self, last=affine @ self.last)
 
     def shifted(self, bias: npt.NDArray) -> Chain:
         """With a constant added."""
         affine = self.affine
+        self.room.take(affine.weight.nnz + affine.dim_out)
         return replace(self, last=Affine(affine.weight, affine.bias + bias))
+
+    def joined(self, other: Chain) -> Chain:
+        """The sum of both, as one network beside the other."""
+        one, two = self.network(), other.network()
+        between = (abs(one.hidden_layers - two.hidden_layers) + 2) * one.dim_out
+        weights = sum(layer.weight.nnz for network in (one, two) for layer in network.layers)
+        self.room.take(2 * weights + one.num_neurons + two.num_neurons + 4 * between)
+        *layers, last = (one + two).layers
+        return replace(self, dim_in=one.dim_in, layers=tuple(layers), last=last)
 
     def rectified(self) -> Chain:
         return replace(self, layers=(*self.layers, self.affine), last=None)
 
     def network(self) -> ReLUNetwork:
         return ReLUNetwork((*self.layers, self.affine))
-
-
-def require_room(entries: int) -> None:
-    """Raises if something of so many entries is more than reading may make."""
-    if entries > MAX_ENTRIES:
-        raise ValueError(f"would make {entries} weights, more than {MAX_ENTRIES}")
