@@ -45,6 +45,12 @@ class Certificate:
         lower: Some point has a difference of at least this.
         upper: No point has a larger difference, roundoff of both evaluations included. Infinite
             where nothing can be proven.
+
+    Examples:
+        >>> import fe_relu
+        >>> found = fe_relu.Certificate(exact=False, lower=0.125, upper=0.13)
+        >>> found.lower <= found.upper  # `function_from_network` returns one beside its function
+        True
     """
 
     exact: bool

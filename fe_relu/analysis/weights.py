@@ -8,7 +8,7 @@ The way of `p1_from_relu`:
 2. One neuron suggests the lattice: its slopes are small integer combinations of the dual basis.
    A star of three lines is that of three lattices, one of four lines that of two: crossed cells,
    or halved ones with steps to the cell centres.
-3. In a lattice, slopes become the integers of `fe_relu.hats.STARS`, and the lines of a neuron meet
+3. In a lattice, slopes become the integers of `fe_relu.meshes.grid.hats.STARS`, and the lines of a neuron meet
    in its vertex. Of the lattices that fit, the one whose parallelogram around all vertices has
    fewest is the mesh; all vertices together fix origin and axes.
 4. On that grid, every slope and offset must be what the diagonal's pattern says.
@@ -30,11 +30,10 @@ from fe_relu.analysis.hat_lattices import (
     vertices_of,
 )
 from fe_relu.analysis.neurons import Neurons, NotP1Error
-from fe_relu.basics.arguments import checked_tolerance
 from fe_relu.layers.network import ReLUNetwork
 from fe_relu.meshes.grid.grid import DIAGONALS, Grid
 from fe_relu.meshes.grid.hats import STARS
-from fe_relu.meshes.recognition.recognise import oriented_grid
+from fe_relu.meshes.recognition.recognise import checked_tolerance, oriented_grid
 from fe_relu.networks.p1 import P1Network
 
 __all__ = ["NotP1Error", "p1_from_relu"]
@@ -67,6 +66,14 @@ def p1_from_relu(network: ReLUNetwork, *, rtol: float = 1e-8) -> P1Network:
         NotP1Error: It is another network; the message says why.
         ValueError: rtol is not in [0, 0.1].
         TypeError: network is no `ReLUNetwork`.
+
+    Examples:
+        >>> import numpy as np, fe_relu
+        >>> grid = fe_relu.Grid((0, 0), np.eye(2) / 4, (2, 2), "crossed")
+        >>> layers = fe_relu.P1Network(grid, np.arange(1.0, 14.0)).explicit()
+        >>> found = fe_relu.p1_from_relu(layers)
+        >>> found.mesh.shape, found.mesh.diagonal, found.values[:3].tolist()
+        ((2, 2), 'crossed', [1.0, 2.0, 3.0])
     """
     if not isinstance(network, ReLUNetwork):
         raise TypeError(f"expected a fe_relu.ReLUNetwork, not {type(network).__name__}")

@@ -43,22 +43,6 @@ def checked_levels(levels: object, least: int, most: int) -> int:
     return levels
 
 
-#: Vertices may lie this fraction of a lattice step off the lattice, by default: meshes come out of
-#: text and float32 files, and out of coordinates counted from far away, nearer than that.
-TOLERANCE, MOST_TOLERANCE = 1e-4, 0.1
-
-
-def checked_tolerance(rtol: float) -> float:
-    """A tolerance in steps of a lattice.
-
-    Raises:
-        ValueError: It is not in [0, `MOST_TOLERANCE`].
-    """
-    if not 0 <= rtol <= MOST_TOLERANCE:
-        raise ValueError(f"rtol must be between 0 and {MOST_TOLERANCE}, not {rtol}")
-    return float(rtol)
-
-
 def checked_box(box: object, dim: int) -> npt.NDArray[np.float64]:
     """The box as an array of shape (dim, 2); in one dimension (a, b) alone will do.
 

@@ -15,6 +15,7 @@ from llvmlite import binding, ir
 from numba import njit, types
 from numba.core.caching import FunctionCache
 from numba.extending import intrinsic
+from numba.np.arrayobj import make_array
 
 
 def _has_avx512() -> bool:
@@ -117,3 +118,25 @@ def vectorised(_context: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(), promise
+
+
+@intrinsic
+def prefetch(_context: Any, array: Any, index: Any) -> Any:
+    """Asks the processor to bring array[index], of a contiguous array, near; it does not wait.
+
+    Loops that look up entries which depend on each other ask for those of many points first.
+    """
+
+    def ask(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        data = make_array(signature.args[0])(context, builder, arguments[0]).data
+        place = builder.bitcast(builder.gep(data, [arguments[1]]), ir.IntType(8).as_pointer())
+        number = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [place.type, number, number, number])
+        name = "llvm.prefetch.p0"
+        known = builder.module.globals.get(name)
+        instruction = known or ir.Function(builder.module, kind, name)
+        # To be read (not written), kept in all caches, and data (not code).
+        builder.call(instruction, [place, number(0), number(3), number(1)])
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), ask

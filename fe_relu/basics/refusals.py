@@ -38,7 +38,12 @@ def needed(name: str, what: str) -> Iterator[None]:
     except ModuleNotFoundError as missing:
         if (missing.name or "").partition(".")[0] != name:
             raise
-        raise ImportError(f"{what} needs {name}: {INSTALLS[name]}") from missing
+        raise not_installed(name, what) from missing
+
+
+def not_installed(name: str, what: str) -> ImportError:
+    """The error that says what to install for something that needs it."""
+    return ImportError(f"{what} needs {name}: {INSTALLS[name]}")
 
 
 def wrong_kind(network: Any, taken: str, *forms: str) -> TypeError:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from fe_relu.basics.arguments import TOLERANCE, checked_levels
+from fe_relu.basics.arguments import checked_levels
 from fe_relu.fenicsx.meshes import LocatedMesh, located_mesh, mark_of, require_unmoved
 from fe_relu.fenicsx.spaces import (
     degree_of,
@@ -23,6 +23,7 @@ from fe_relu.fenicsx.spaces import (
 from fe_relu.hierarchy.basis import HierarchicalNetwork
 from fe_relu.hierarchy.transform import hierarchical_from_network
 from fe_relu.meshes.kinds import divisions
+from fe_relu.meshes.recognition.recognise import TOLERANCE
 from fe_relu.networks.p1 import P1Network
 from fe_relu.networks.p2 import MAX_LEVELS, P2Network
 from fe_relu.parallel.agreement import gather_columns, together
@@ -111,7 +112,7 @@ class Conversion:
     def mesh(self) -> Any:
         return self.located.mesh
 
-    @property
+    @cached_property
     def _degree(self) -> int:
         return degree_of(self.V)
 

@@ -12,7 +12,6 @@ import numpy.typing as npt
 
 from fe_relu.analysis.certificate import Bounds, Certificate, copied_bounds, difference
 from fe_relu.analysis.piecewise import Triangles
-from fe_relu.basics.arguments import MOST_TOLERANCE, TOLERANCE, checked_tolerance
 from fe_relu.basics.refusals import wrong_kind
 from fe_relu.fenicsx.conversion import node_of_dof
 from fe_relu.fenicsx.meshes import LocatedMesh, located_mesh, mark_of, require_unmoved
@@ -29,7 +28,12 @@ from fe_relu.fenicsx.spaces import (
 )
 from fe_relu.hierarchy.surrogate import Surrogate
 from fe_relu.meshes.grid.grid import on_grid
-from fe_relu.meshes.recognition.cells import NotStructuredError
+from fe_relu.meshes.recognition.recognise import (
+    MOST_TOLERANCE,
+    TOLERANCE,
+    NotStructuredError,
+    checked_tolerance,
+)
 from fe_relu.networks.nodal import NodalNetwork, Outside, layout_of, mesh_of
 from fe_relu.networks.plan import Plan
 from fe_relu.parallel.agreement import gathered, same_ranks, together

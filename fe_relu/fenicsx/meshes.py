@@ -9,14 +9,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from fe_relu.basics.arguments import TOLERANCE, checked_tolerance
 from fe_relu.basics.compiled import compiled
 from fe_relu.fenicsx import compat
 from fe_relu.fenicsx.spaces import require_straight
 from fe_relu.meshes.grid.grid import ROUNDOFF_UNITS, Grid
-from fe_relu.meshes.recognition.cells import MeshCells, NotStructuredError
 from fe_relu.meshes.recognition.misfits import why_not
-from fe_relu.meshes.recognition.recognise import located_grid
+from fe_relu.meshes.recognition.recognise import (
+    TOLERANCE,
+    MeshCells,
+    NotStructuredError,
+    checked_tolerance,
+    located_grid,
+)
 from fe_relu.parallel.agreement import together
 
 if TYPE_CHECKING:
@@ -71,14 +75,12 @@ def located_mesh(mesh: mesh.Mesh, rtol: float) -> LocatedMesh:
 
 
 def require_triangles(mesh: mesh.Mesh) -> None:
-    kind, total = (
-        mesh.topology.cell_type.name,
-        mesh.topology.index_map(mesh.topology.dim).size_global,
-    )
+    kind, tdim = mesh.topology.cell_type.name, mesh.topology.dim
     if kind != "triangle":
+        total = mesh.topology.index_map(tdim).size_global
         raise NotStructuredError(
-            f"{total} of {total} cells are {kind}s; structured conversion needs create_rectangle's "
-            "triangles"
+            f"{total} of {total} cells are not plane triangles: they are {kind}s in {tdim}-D; "
+            "structured conversion needs create_rectangle's triangles"
         )
 
 

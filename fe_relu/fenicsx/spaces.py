@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from fe_relu.basics.refusals import needed
+from fe_relu.basics.refusals import not_installed
 from fe_relu.fenicsx import compat
 
 if TYPE_CHECKING:
@@ -39,20 +39,22 @@ class UnsupportedFunctionError(ValueError):
     """The function or function space is of a kind that is no network; the message says what is."""
 
 
-def space_of(u: fem.Function) -> fem.FunctionSpace:
-    with needed("dolfinx", "a function of a mesh"):
+def _fem() -> Any:
+    try:
         from dolfinx import fem
+    except ModuleNotFoundError as missing:
+        raise not_installed("dolfinx", "a function on a mesh") from missing
+    return fem
 
-    if not isinstance(u, fem.Function):
+
+def space_of(u: fem.Function) -> fem.FunctionSpace:
+    if not isinstance(u, _fem().Function):
         raise TypeError(f"expected a dolfinx.fem.Function, not {type(u).__name__}")
     return u.function_space
 
 
 def require_space(V: Any) -> None:
-    with needed("dolfinx", "a function space"):
-        from dolfinx import fem
-
-    if not isinstance(V, fem.FunctionSpace):
+    if not isinstance(V, _fem().FunctionSpace):
         raise TypeError(f"expected a dolfinx.fem.FunctionSpace, not {type(V).__name__}")
 
 

@@ -9,8 +9,8 @@ slope. Points that are NaN or infinite give NaN.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -57,8 +57,7 @@ class NumPyArrays:
         return table[:, entries]
 
 
-@dataclass(frozen=True)
-class Located:
+class Located(NamedTuple):
     """Three table entries and 1 ≥ high ≥ low ≥ 0 for each point, see `locate`."""
 
     first: Any
@@ -74,16 +73,23 @@ class Locator:
 
     Args:
         grid: The structured mesh.
-        dtype: In which to compute.
     """
 
     grid: Grid
-    dtype: npt.DTypeLike
+    frames: dict[str, list[float]] = field(init=False, repr=False)
 
-    def __call__(self, arrays: Arrays, x: Any, y: Any) -> Located:
-        """Locates points (x, y), shape (n,) both."""
+    def __post_init__(self) -> None:
+        # Not when it is called: who traces that, as torch does, sees numbers only.
+        frames = {dtype: lattice_frame(self.grid, dtype) for dtype in ("float32", "float64")}
+        frames = {dtype: [float(number) for number in frame] for dtype, frame in frames.items()}
+        object.__setattr__(self, "frames", frames)
+
+    def __call__(self, arrays: Arrays, x: Any, y: Any, dtype: str) -> Located:
+        """Locates points (x, y), shape (n,) both, computing in "float32" or "float64"."""
         nx, ny = self.grid.shape
-        s, t = self._lattice_point(x, y)
+        x0, y0, m00, m01, m10, m11 = self.frames[dtype]
+        x, y = x - x0, y - y0
+        s, t = x * m00 + y * m01 + 1, x * m10 + y * m11 + 1
         within = (s >= 0) & (s <= nx + 2) & (t >= 0) & (t <= ny + 2)
         s, t = arrays.where(within, s, 0), arrays.where(within, t, 0)
         i = arrays.at_most(arrays.whole(s), nx + 1)
@@ -91,11 +97,6 @@ class Locator:
         a, b = s - arrays.real(i), t - arrays.real(j)
         cells = self._crossed if self.grid.has_centres else self._halved
         return cells(arrays, i, j, a, b)
-
-    def _lattice_point(self, x: Any, y: Any) -> tuple[Any, Any]:
-        x0, y0, m00, m01, m10, m11 = map(float, lattice_frame(self.grid, self.dtype))
-        x, y = x - x0, y - y0
-        return x * m00 + y * m01 + 1, x * m10 + y * m11 + 1
 
     def _halved(self, arrays: Arrays, i: Any, j: Any, a: Any, b: Any) -> Located:
         width = self.grid.shape[0] + 3
@@ -146,15 +147,19 @@ class Piece:
 
     grid: Grid
     values: npt.NDArray
+    locator: Locator = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "locator", Locator(self.grid))
 
     @property
     def table(self) -> npt.NDArray:
         """The values with a ring of zeros, see `fe_relu.meshes.grid.locate`, shape (k, entries)."""
         return self.grid.whole.table(np.atleast_2d(self.values)).entries
 
-    def evaluated(self, arrays: Arrays, table: Any, x: Any, y: Any, dtype: npt.DTypeLike) -> Any:
+    def evaluated(self, arrays: Arrays, table: Any, x: Any, y: Any, dtype: str) -> Any:
         """Values at points (x, y), shape (n,) both, computed in dtype; shape (k, n)."""
-        return values_at(arrays, table, Locator(self.grid, dtype)(arrays, x, y))
+        return values_at(arrays, table, self.locator(arrays, x, y, dtype))
 
 
 def values_at(arrays: Arrays, table: Any, points: Located) -> Any:
@@ -186,16 +191,16 @@ class P2Piece(Piece):
     are those of its gradient.
     """
 
-    levels: int
+    levels: int = field(kw_only=True)
 
     @property
     def table(self) -> npt.NDArray:
         """Nodal values and surpluses, see `fe_relu.meshes.grid.p2_table`, shape (k, entries)."""
         return self.grid.whole.quadratic_table(np.atleast_2d(self.values), self.levels).entries
 
-    def evaluated(self, arrays: Arrays, table: Any, x: Any, y: Any, dtype: npt.DTypeLike) -> Any:
+    def evaluated(self, arrays: Arrays, table: Any, x: Any, y: Any, dtype: str) -> Any:
         """Values at points (x, y), shape (n,) both, computed in dtype; shape (k, n)."""
-        points = Locator(self.grid, dtype)(arrays, x, y)
+        points = self.locator(arrays, x, y, dtype)
         entries = (self._crossed if self.grid.has_centres else self._halved)(arrays, points)
         start, value, end, *surpluses = (arrays.take(table, entry) for entry in entries)
         fm, ml, fl = (

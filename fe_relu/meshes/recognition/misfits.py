@@ -5,13 +5,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from fe_relu.basics.arguments import MOST_TOLERANCE
 from fe_relu.meshes.grid.grid import DIAGONALS
-from fe_relu.meshes.recognition.cells import MeshCells, NotStructuredError, lattice_slack
 from fe_relu.meshes.recognition.recognise import (
+    MOST_TOLERANCE,
     Candidate,
+    MeshCells,
+    NotStructuredError,
     candidate_lattices,
     cross,
+    lattice_slack,
     located_grid,
     reference_cell,
 )
