@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Meshes and functions that many tests share, the same on any number of ranks."""
 
+import itertools
+
 import basix
 import numpy as np
 from dolfinx import fem, mesh
@@ -26,6 +28,26 @@ MAPS = {
     "turned by 90": np.array([[0.0, -1.0], [1.0, 0.0]]),
     "turned by 45": np.array([[1.0, -1.0], [1.0, 1.0]]),
 }
+
+
+#: Origin and axes of grids.
+FRAMES = {
+    "unit": ((0, 0), np.eye(2)),
+    "flat": ((-2, 1), np.diag([1e-2, 40.0])),
+    "rotated": ((0.3, -0.7), MAPS["rotated"] * [0.5, 3.0]),
+    "sheared": ((5, 5), MAPS["sheared"] * [0.1, 0.2]),
+    "mirrored": ((0.1, 0.2), MAPS["mirrored"]),
+    "far": ((1e3, -2e3), 0.3 * MAPS["rotated"]),
+}
+
+FLOATS = ("f4", "f8")
+
+
+def each(*tables):
+    """Every combination of rows, printed: the last one printed is what a test failed at."""
+    for case in itertools.product(*tables):
+        print(*case)
+        yield case
 
 
 def rectangle(
@@ -143,10 +165,13 @@ def same_layers(one, other):
 __all__ = [
     "BOXES",
     "DIAGONALS",
+    "FLOATS",
+    "FRAMES",
     "MAPS",
     "SHAPES",
     "bound",
     "certified",
+    "each",
     "evaluated",
     "mapped",
     "on_first_rank",

@@ -20,8 +20,10 @@ import pytest
 from dolfinx import fem
 
 from cases import (
+    FLOATS,
     MAPS,
     bound,
+    each,
     evaluated,
     mapped,
     on_first_rank,
@@ -51,10 +53,10 @@ class Row(NamedTuple):
     make: Callable  # from a communicator and options of dolfinx: the mesh
     bound: Callable  # from our mesh, points, values and dtype: roundoff allowed in values at points
     halved: bool  # whether it is one that was halved, so that it has surrogates
-    floats: tuple[str, ...] = ("f4", "f8")  # types that tell its vertices apart
+    floats: tuple[str, ...] = FLOATS  # types that tell its vertices apart
 
 
-def grid(diagonal, shape, image=None, *, box="unit", floats=("f4", "f8"), **options):
+def grid(diagonal, shape, image=None, *, box="unit", floats=FLOATS, **options):
     def make(comm, **more):
         msh = rectangle(comm, diagonal, shape, box, **{**options, **more})
         return msh if image is None else mapped(msh, MAPS[image])
@@ -105,14 +107,7 @@ SIZES = {
 }
 
 LAYOUTS = ("alone", "replicated", "blocks")
-FLOATS = ("f4", "f8")
 OUTPUTS = ((), (2,))
-
-
-def each(*tables):
-    for case in itertools.product(*tables):
-        print(*case)
-        yield case
 
 
 @cache

@@ -7,8 +7,8 @@ from math import floor
 import numpy as np
 import pytest
 
-from cases import DIAGONALS, SHAPES
-from fe_relu import Grid, P1Network
+from cases import DIAGONALS, SHAPES, each, same_layers
+from fe_relu import Grid, P1Network, ReLUNetwork
 
 #: How the cells with i + j even, and with i + j odd, are cut.
 CUTS = {"right": "//", "left": "\\\\", "crossed": "XX", "left_right": "/\\", "right_left": "\\/"}
@@ -47,7 +47,7 @@ def first_width(diagonal, nx, ny):
 
 @pytest.mark.parametrize("diagonal", DIAGONALS)
 def test_widths_and_nonzeros(diagonal):
-    for nx, ny in SHAPES + EVEN_AND_ODD:
+    for ((nx, ny),) in each(SHAPES + EVEN_AND_ODD):
         layers = network_of_size(diagonal, (nx, ny)).explicit()
         num_vertices = (nx + 1) * (ny + 1) + (nx * ny if diagonal == "crossed" else 0)
         assert layers.hidden_layers == 2
@@ -72,16 +72,26 @@ def test_hats_are_the_identity_at_vertices_and_sum_to_one_inside(diagonal, rng):
         assert (np.count_nonzero(inside > 1e-13, axis=0) <= 3).all()
 
 
-@pytest.mark.parametrize("axes", [[[0.8, -0.9], [0.3, 1.2]], [[-1.0, 0.7], [0.0, 0.01]]])
 @pytest.mark.parametrize("diagonal", DIAGONALS)
-def test_hats_of_affine_images(diagonal, axes, rng):
-    network = network_of_size(diagonal, (3, 5), origin=(2.0, -1.0), axes=axes)
-    grid = network.mesh
-    assert hats(network, grid.vertices()) == pytest.approx(np.eye(grid.num_vertices), abs=1e-11)
-    x = grid.origin[:, None] + grid.axes @ (rng.random((2, 500)) * [[3], [5]])
-    assert hats(network, x).sum(axis=0) == pytest.approx(np.ones(500), abs=1e-11)
+def test_hats_of_affine_images(diagonal, rng):
     plain = network_of_size(diagonal, (3, 5)).explicit()
-    assert (network.explicit().layers[1].weight != plain.layers[1].weight).nnz == 0
+    for (axes,) in each(([[0.8, -0.9], [0.3, 1.2]], [[-1.0, 0.7], [0.0, 0.01]])):
+        network = network_of_size(diagonal, (3, 5), origin=(2.0, -1.0), axes=axes)
+        grid = network.mesh
+        assert hats(network, grid.vertices()) == pytest.approx(np.eye(grid.num_vertices), abs=1e-11)
+        x = grid.origin[:, None] + grid.axes @ (rng.random((2, 500)) * [[3], [5]])
+        assert hats(network, x).sum(axis=0) == pytest.approx(np.ones(500), abs=1e-11)
+        assert (network.explicit().layers[1].weight != plain.layers[1].weight).nnz == 0
+
+
+@pytest.mark.parametrize("diagonal", DIAGONALS)
+def test_components_share_the_hidden_layers(diagonal, rng):
+    grid = network_of_size(diagonal, (3, 5)).mesh
+    vector = P1Network(grid, rng.standard_normal((4, grid.num_vertices)))
+    layers, one = vector.explicit(), P1Network(grid, vector.values[2]).explicit()
+    assert layers.widths == (*one.widths[:-1], 4)
+    assert same_layers(ReLUNetwork(layers.layers[:-1]), ReLUNetwork(one.layers[:-1]))
+    assert (layers.layers[-1].weight.toarray() == vector.values).all()
 
 
 def exact_forward(network, point):
@@ -139,13 +149,13 @@ def rational_points(shape, rng, count=60):
     return points
 
 
-@pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("diagonal", DIAGONALS)
-def test_explicit_layers_are_the_p1_function_in_exact_arithmetic(diagonal, shape, rng):
-    size = network_of_size(diagonal, shape).mesh.num_vertices
-    network = network_of_size(diagonal, shape, rng.standard_normal(size))
-    values, layers = network.values.tolist(), network.explicit()
-    points = rational_points(shape, rng)
-    expected = [exact_p1(network.mesh, values, point) for point in points]
-    assert [exact_forward(layers, point) for point in points] == [[value] for value in expected]
-    assert sum(value != 0 for value in expected) > 10
+def test_explicit_layers_are_the_p1_function_in_exact_arithmetic(diagonal, rng):
+    for (shape,) in each(SHAPES):
+        size = network_of_size(diagonal, shape).mesh.num_vertices
+        network = network_of_size(diagonal, shape, rng.standard_normal(size))
+        values, layers = network.values.tolist(), network.explicit()
+        points = rational_points(shape, rng)
+        expected = [exact_p1(network.mesh, values, point) for point in points]
+        assert [exact_forward(layers, point) for point in points] == [[value] for value in expected]
+        assert sum(value != 0 for value in expected) > 10
