@@ -18,6 +18,7 @@ from torch.nn.utils import prune
 import fe_relu
 from cases import DIAGONALS, bound, random_function, rectangle, same_layers
 from fe_relu import Affine, P1Network, ReLUNetwork, from_torch, to_torch
+from fe_relu.hierarchy import hierarchical_from_network
 from runtime import rows, run, without
 
 
@@ -322,6 +323,41 @@ def test_networks_of_layers_become_modules(rng):
         to_torch(network, form="active")
     with pytest.raises(ValueError, match='a P2Network cannot be trained; form="relu"'):
         to_torch(p2_on("unit", (1, 1), "right", rng), form="active", trainable="output")
+
+
+LOADER = """
+import numpy as np, torch
+for k in range(3):
+    x = torch.from_numpy(np.load(f"x{k}.npy"))
+    np.save(f"u{k}.npy", torch.export.load(f"{k}.pt2").module()(x).detach().numpy())
+"""
+
+
+def test_active_forms_are_exported_compiled_and_run_without_this_package(
+    tmp_path, monkeypatch, rng
+):
+    """Any batch, the same bits."""
+    monkeypatch.chdir(tmp_path)
+    surrogate = hierarchical_from_network(network_on("rotated", (8, 4), "left", rng))
+    expected = []
+    for k, (network, trainable) in enumerate(
+        [
+            (network_on("rotated", (3, 5), "left_right", rng, outputs=(2,)), "output"),
+            (p2_on("unit", (2, 3), "crossed", rng), False),
+            (surrogate.compress(max_neurons=30), False),
+        ]
+    ):
+        module = to_torch(network, form="active", trainable=trainable)
+        x = rows(at(network.mesh, everywhere(network.mesh.shape, rng)))
+        batch = ({0: torch.export.Dim("n")},)
+        exported = torch.export.export(module, (x[:7],), dynamic_shapes=batch)
+        torch.export.save(exported, f"{k}.pt2")
+        np.save(f"x{k}.npy", x)
+        expected.append(module(x).detach().numpy())
+        compiled = torch.compile(module, backend="eager", fullgraph=True)
+        assert compiled(x).detach().numpy().tobytes() == expected[k].tobytes()
+    without("fe_relu", LOADER)
+    assert all(np.load(f"u{k}.npy").tobytes() == u.tobytes() for k, u in enumerate(expected))
 
 
 def test_a_missing_torch_is_named_with_its_packages():

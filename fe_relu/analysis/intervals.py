@@ -33,7 +33,7 @@ class NetworkBounds:
         >>> grid = fe_relu.Grid((0, 0), np.eye(2), (1, 1), "right")
         >>> found = fe_relu.bounds(fe_relu.P1Network(grid, np.arange(4.0)))
         >>> [len(lower) for lower, _ in found.layers]  # mesh lines, hats
-        [8, 4]
+        [7, 4]
     """
 
     lower: npt.NDArray[np.float64]

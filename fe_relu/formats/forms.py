@@ -117,7 +117,7 @@ def _(network: P1Network) -> tuple[Piece, ...]:
 
 @pieces.register
 def _(network: P2Network) -> tuple[Piece, ...]:
-    return (P2Piece(network.mesh, network.values, network.levels),)
+    return (P2Piece(network.mesh, network.values, levels=network.levels),)
 
 
 @pieces.register

@@ -191,6 +191,6 @@ def _active_graph(network: Any) -> Graph:
     total = nan_where_not_finite(x, y)
     for k, piece in enumerate(pieces(network)):
         table = graph.tensor(f"table{k}", piece.table)
-        total = piece.evaluated(graph, table, x, y, graph.dtype) + total
+        total = piece.evaluated(graph, table, x, y, graph.dtype.name) + total
     graph.node("Transpose", total, like=total, name="u", perm=[1, 0])
     return graph

@@ -90,7 +90,7 @@ class ActiveNeurons(nn.Module):
 
     def __init__(self, grid: Grid, values: torch.Tensor, *, trainable: bool) -> None:
         super().__init__()
-        self.mesh = grid
+        self.mesh, self.locator = grid, Locator(grid)
         if trainable:
             self.values = nn.Parameter(values)
             return
@@ -110,8 +110,8 @@ class ActiveNeurons(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         table = self.padded() if isinstance(self.values, nn.Parameter) else self.table
         x = _promoted(x, table)
-        arrays, columns = TorchArrays(x.dtype), (x[:, 0], x[:, 1])
-        points = Locator(self.mesh, DTYPES[x.dtype])(arrays, *columns)
+        arrays, columns = TorchArrays(x.dtype), (x.select(1, 0), x.select(1, 1))
+        points = self.locator(arrays, *columns, DTYPES[x.dtype])
         return (values_at(arrays, table, points) + nan_where_not_finite(*columns)).T
 
     def extra_repr(self) -> str:
@@ -141,7 +141,7 @@ class ActiveTable(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = _promoted(x, self.table)
-        arrays, columns = TorchArrays(x.dtype), (x[:, 0], x[:, 1])
+        arrays, columns = TorchArrays(x.dtype), (x.select(1, 0), x.select(1, 1))
         values = self.piece.evaluated(arrays, self.table, *columns, DTYPES[x.dtype])
         return (values + nan_where_not_finite(*columns)).T
 

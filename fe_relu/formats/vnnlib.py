@@ -56,13 +56,14 @@ def write_vnnlib(
         OSError: The file cannot be written; on every rank.
 
     Examples:
-        >>> import tempfile, numpy as np, fe_relu
+        >>> import pathlib, tempfile, numpy as np, fe_relu
         >>> grid = fe_relu.Grid((0, 0), np.eye(2), (2, 2), "right")
         >>> network = fe_relu.P1Network(grid, np.arange(9.0))
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     fe_relu.write_vnnlib(f"{folder}/u.vnnlib", network, ((0, 1), (0, 1)), margin=0.5)
-        ...     print(open(f"{folder}/u.vnnlib").read().splitlines()[-3])
-            (and (>= Y_0 4.5))
+        ...     path = pathlib.Path(folder) / "u.vnnlib"
+        ...     fe_relu.write_vnnlib(path, network, ((0, 1), (0, 1)), margin=0.5)
+        ...     path.read_text().splitlines()[-2].strip()
+        '(and (>= Y_0 4.5))'
     """
     comm = layout_of(network).comm
     with together(comm) as terms:
