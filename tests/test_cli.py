@@ -133,16 +133,10 @@ if scene == "writing":
     evaluation._write = lambda *_: os.kill(os.getpid(), signal.SIGINT)
 if scene == "uneven":
     from fe_relu.cli import commands
-    def evaluate(given, comm):
-        if comm.rank == 1:
-            raise ValueError("what no other rank knows of")
-        comm.barrier()
-    commands.evaluate = evaluate
+    told = "known to one rank"
+    commands.evaluate = lambda given, comm: int(told) if comm.rank else comm.barrier()
 if scene == "late":
-    def parser(made=main.parser):
-        time.sleep(0.5 * launched.is_first())
-        return made()
-    main.parser = parser
+    time.sleep(0.5 * launched.is_first())
 if scene == "child":
     from mpi4py import MPI
     shell = ["sh", "-c", '"$@"; exit $?', "sh", sys.executable, "-m", "fe_relu", *words]
@@ -510,8 +504,6 @@ def test_outside(capsys):
 
 BAD_TEXTS = {
     "": "line 1: the file ends without a point",
-    "x,y\n": "line 2: the file ends without a point",
-    "1\n2\n": "line 1: 1 columns; points have 2 or 3",
     "1,2,3,4\n": "line 1: 4 columns; points have 2 or 3",
     "1,2\n\n3,4,5\n": "line 3: 3 columns, not 2",
     "x,y\n1,2\n3,4,5\n": "line 3: 3 columns, not 2",
@@ -712,7 +704,7 @@ def test_a_process_that_a_rank_starts_is_no_rank():
     network = saved()
     np.save("x.npy", random_points(100))
     start = (*MPIRUN, *staged("child"))
-    assert typed("--help", start=start).stdout.startswith("usage")
+    assert "usage" in typed("--help", start=start).stdout
     assert typed(*EVAL, "x.npy", "-o", "v.npy", start=start).returncode == 0
     assert (np.load("v.npy") == network(random_points(100).T)).all()
     assert len(errors_in(typed("dance", start=start))) == 1
@@ -721,7 +713,7 @@ def test_a_process_that_a_rank_starts_is_no_rank():
 @pytest.mark.parametrize(
     ("scene", "words", "told"),
     [
-        ("uneven", "eval u v -o w", "what no other rank knows of"),
+        ("uneven", "eval u v -o w", "'known to one rank'"),
         ("late", "dance", "invalid choice: 'dance'"),
         ("blocked", "eval u v -o w", "needs mpi4py"),
     ],

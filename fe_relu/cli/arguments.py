@@ -113,8 +113,8 @@ def _add_eval(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "points",
         metavar="POINTS",
-        help="two or three columns, the third not used: .npy, or text with commas or white space, "
-        "with or without a line of names",
+        help="a .npy array of two or three columns, the third not used, or text with commas or "
+        "white space, where a line of names says which columns are x and y",
     )
     parser.add_argument(
         "-o",
