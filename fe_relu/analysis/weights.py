@@ -9,8 +9,8 @@ The way of `p1_from_relu`:
    A star of three lines is that of three lattices, one of four lines that of two: crossed cells,
    or halved ones with steps to the cell centres.
 3. In a lattice, slopes become the integers of `fe_relu.meshes.grid.hats.STARS`, and the lines of a
-   neuron meet in its vertex. Of the lattices that fit, the one whose parallelogram around all vertices has
-   fewest is the mesh; all vertices together fix origin and axes.
+   neuron meet in its vertex. Of the lattices that fit, the one whose parallelogram around all
+   vertices has fewest is the mesh; all vertices together fix origin and axes.
 4. On that grid, every slope and offset must be what the diagonal's pattern says.
 """
 
