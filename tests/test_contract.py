@@ -273,15 +273,15 @@ def test_networks_are_their_functions(row, comm, rng):
         assert (off <= error + slack(row, network, x, dtype)).all()
 
 
-@pytest.mark.parametrize("points", ["f2", "f4", "f8", "i1", "u1", "i4", "i8", "u8"])
-def test_values_have_the_wider_dtype_and_integers_count_as_float64(plain, points, rng):
-    for network in networks(plain):
-        x = (3 * rng.random((network.dim_in, 40))).astype(points)
-        wide = np.result_type(network.dtype, "f8" if x.dtype.kind in "iu" else x.dtype)
-        for ask in questions(network):
-            assert ask(x).dtype == wide
-            assert ask(x).tobytes() == ask(x.astype(wide)).tobytes()
-        assert network(x.tolist()).dtype == np.float64
+def test_values_have_the_wider_dtype_and_integers_count_as_float64(plain, rng):
+    for (points,) in each(("f2", "f4", "f8", "i1", "u1", "i4", "i8", "u8")):
+        for network in networks(plain):
+            x = (3 * rng.random((network.dim_in, 40))).astype(points)
+            wide = np.result_type(network.dtype, "f8" if x.dtype.kind in "iu" else x.dtype)
+            for ask in questions(network):
+                assert ask(x).dtype == wide
+                assert ask(x).tobytes() == ask(x.astype(wide)).tobytes()
+            assert network(x.tolist()).dtype == np.float64
 
 
 def test_wide_points_lose_nothing_in_a_narrow_network(row, rng):
