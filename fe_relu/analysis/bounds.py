@@ -28,7 +28,7 @@ from fe_relu.basics.arguments import Box, checked_box
 from fe_relu.basics.refusals import wrong_kind
 from fe_relu.hierarchy.surrogate import Surrogate
 from fe_relu.layers.network import ReLUNetwork
-from fe_relu.meshes.grid.grid import ROUNDOFF_UNITS, Grid
+from fe_relu.meshes.grid.grid import ROUNDOFF_UNITS, Grid, on_grid
 from fe_relu.meshes.grid.hats import Star, mesh_lines, star_vertices
 from fe_relu.meshes.grid.midpoints import EDGES
 from fe_relu.meshes.grid.overlay import segment_points
@@ -84,9 +84,9 @@ def _(network: ReLUNetwork, box: Box | None = None) -> NetworkBounds:
 
 @bounds.register
 def _(network: P1Network, box: Box | None = None) -> NetworkBounds:
-    sides = _agreed_sides(network, box)
-    corners = _corners(network.mesh, sides)
-    layers = (_line_bounds(network.mesh, corners), _hat_bounds(network.mesh, corners))
+    grid, sides = on_grid(network.mesh, "bounds"), _agreed_sides(network, box)
+    corners = _corners(grid, sides)
+    layers = (_line_bounds(grid, corners), _hat_bounds(grid, corners))
     return NetworkBounds(*_output_bounds(network, sides), layers, True, *_region(network, sides))
 
 
@@ -103,8 +103,8 @@ def _(network: Surrogate, box: Box | None = None) -> NetworkBounds:
 
 @bounds.register
 def _(network: P2Network, box: Box | None = None) -> NetworkBounds:
-    sides = _agreed_sides(network, box)
-    whole, mesh = network.whole(), network.mesh
+    mesh, sides = on_grid(network.mesh, "bounds"), _agreed_sides(network, box)
+    whole = network.whole()
     nodal, cells = np.atleast_2d(whole.values), mesh.cells()
     if sides is not None:
         mesh = _extended(mesh, 1)
@@ -130,9 +130,9 @@ def _cells_within(mesh: Mesh, sides: npt.NDArray) -> npt.NDArray[np.int64]:
 def bounds_around(network: Any) -> NetworkBounds:
     """Bounds over the smallest box around the mesh that a network is on."""
     over_mesh = bounds(network)
-    box, outline = over_mesh.box, over_mesh.outline
+    box, outline = np.array(over_mesh.box), np.array(over_mesh.outline)
     is_box = ((outline == box[:, :1]) | (outline == box[:, 1:])).all()
-    return replace(over_mesh, outline=None) if is_box else bounds(network, box)
+    return replace(over_mesh, outline=None) if is_box else bounds(network, box.tolist())
 
 
 def _region(network: Any, sides: npt.NDArray | None) -> tuple[npt.NDArray, npt.NDArray | None]:
@@ -225,7 +225,7 @@ def _output_bounds(network: P1Network, sides: npt.NDArray | None) -> Pair:
 
 def _vertices_within(network: P1Network, sides: npt.NDArray) -> npt.NDArray[np.bool_]:
     """Which vertices of this rank's part lie in the box, up to roundoff."""
-    grid = network.mesh
+    grid = on_grid(network.mesh, "bounds")
     x = grid.origin[:, None] + grid.axes @ grid.lattice_positions(network.part.numbers())
     slack = ROUNDOFF_UNITS * np.finfo(float).eps * np.abs(grid.corners).max(axis=1)
     low, high = sides[:, :1] - slack[:, None], sides[:, 1:] + slack[:, None]
@@ -236,6 +236,6 @@ def _values_on_edges(network: P1Network, sides: npt.NDArray) -> npt.NDArray:
     """Values at corners of the box and where mesh lines cross its edges."""
     start = np.take_along_axis(sides, _AROUND, axis=1)
     ends = np.stack([start, np.roll(start, -1, axis=1)], axis=1)
-    edge, weights = segment_points(network.mesh, ends)
+    edge, weights = segment_points(on_grid(network.mesh, "bounds"), ends)
     x = np.einsum("den,en->dn", ends[:, :, edge], weights)
     return np.atleast_2d(network(x))

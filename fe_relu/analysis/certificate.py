@@ -15,7 +15,7 @@ from fe_relu.analysis.patches import SAMPLES, Patch
 from fe_relu.analysis.piecewise import NODAL_FACTOR, Triangles
 from fe_relu.hierarchy.surrogate import Surrogate
 from fe_relu.layers.network import ReLUNetwork
-from fe_relu.meshes.grid.grid import Grid
+from fe_relu.meshes.grid.grid import Grid, on_grid
 from fe_relu.meshes.grid.overlay import overlay_points
 from fe_relu.networks.nodal import NodalNetwork
 from fe_relu.networks.p1 import P1Network
@@ -30,6 +30,9 @@ OnGrid = NodalNetwork | Surrogate
 
 #: `Certificate.exact` means that upper is within this factor of the running bound of roundoff.
 EXACT_FACTOR = 32
+
+#: What needs a grid.
+CERTIFIED = "a certificate"
 
 #: Cells looked at together; few and near each other, so that most neurons are dead on all of them.
 CELLS_AT_ONCE = 256
@@ -108,7 +111,7 @@ def _(network: P1Network, triangles: Triangles) -> Bounds:
 
     Its sup is attained at a vertex of the overlay, and all of those are looked at.
     """
-    return _on_overlay(network, network, network.mesh, 1, triangles)
+    return _on_overlay(network, network, on_grid(network.mesh, CERTIFIED), 1, triangles)
 
 
 @difference.register
@@ -120,10 +123,10 @@ def _(network: Surrogate, triangles: Triangles) -> Bounds:
 @difference.register
 def _(network: P2Network, triangles: Triangles) -> Bounds:
     """The network with one level is P1 on a finer lattice; the others add little to it."""
-    one_level = replace(network, levels=1)
+    one_level, grid = replace(network, levels=1), on_grid(network.mesh, CERTIFIED)
     # Red refinement of a crossed cell has lines through the quarters of its sides.
-    factor = 4 if network.mesh.has_centres else 2
-    bounds = _on_overlay(network, one_level, network.mesh.refined(factor), factor, triangles)
+    factor = 4 if grid.has_centres else 2
+    bounds = _on_overlay(network, one_level, grid.refined(factor), factor, triangles)
     return replace(bounds, upper=bounds.upper + network.error_bound + one_level.error_bound)
 
 
@@ -165,8 +168,9 @@ def copied_bounds(
     """
     rounding = np.abs(triangles.values - nodal).max(initial=0)
     between = NODAL_FACTOR[network.degree] * rounding
-    places = network.node_mesh.lattice_positions(nodes) / network.degree
-    shifts = np.abs(network.mesh.to_lattice(triangles.points) - places).sum(axis=0)
+    grid = on_grid(network.mesh, CERTIFIED)
+    places = grid.refined(network.degree).lattice_positions(nodes) / network.degree
+    shifts = np.abs(grid.to_lattice(triangles.points) - places).sum(axis=0)
     shifted = network.steepness * shifts.max(initial=0) * network.size
     roundoff = _roundoff(network, triangles)
     apart = max(rounding, network.error_bound - between)

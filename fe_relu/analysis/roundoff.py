@@ -116,23 +116,3 @@ def _largest_sums(
         terms = weight.data[entries] * column[weight.indices[entries]]
         sums[row] = np.partition(terms, -most)[-most:].sum()
     return sums
-
-
-def evaluated(network: ReLUNetwork, x: npt.NDArray, eps: float) -> tuple[npt.NDArray, npt.NDArray]:
-    """Values (k, n) at points in double precision, and how far off another library may be.
-
-    Args:
-        network: The layers.
-        x: Points, shape (dim_in, n).
-        eps: Of the dtype that the other library computes in.
-    """
-    h, error = x.astype(float), np.zeros(x.shape)
-    for k, layer in enumerate(network.layers):
-        weight = layer.weight.astype(float)
-        size, bias = abs(weight), layer.bias.astype(float)[:, None]
-        if k:
-            h = np.maximum(h, 0)
-        units = (2 + np.diff(weight.indptr))[:, None] * eps
-        error = size @ error + units * (size @ (np.abs(h) + error) + np.abs(bias))
-        h = weight @ h + bias
-    return h, error

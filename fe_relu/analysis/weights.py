@@ -31,7 +31,7 @@ from fe_relu.analysis.hat_lattices import (
 )
 from fe_relu.analysis.neurons import Neurons, NotP1Error
 from fe_relu.layers.network import ReLUNetwork
-from fe_relu.meshes.grid.grid import DIAGONALS, Grid
+from fe_relu.meshes.grid.grid import DIAGONALS, Grid, on_grid
 from fe_relu.meshes.grid.hats import STARS
 from fe_relu.meshes.recognition.recognise import checked_tolerance, oriented_grid
 from fe_relu.networks.p1 import P1Network
@@ -218,12 +218,13 @@ def _vertex_numbers(grid: Grid, places: npt.NDArray) -> npt.NDArray[np.int64]:
 
 def _require_same_values(found: P1Network, network: ReLUNetwork, slack: float) -> None:
     """Both agree at some vertices and at points between, up to the slack."""
-    lattice = found.mesh.lattice_positions()
+    grid = on_grid(found.mesh, "recognition")
+    lattice = grid.lattice_positions()
     chosen = np.linspace(0, lattice.shape[1] - 1, CHECKED_POINTS).astype(np.int64)
     shifts = np.array([[1 / 2, 1 / 4, 1 / 3], [1 / 8, 1 / 2, 2 / 3]])
     within = lattice[:, chosen] + shifts[:, np.arange(CHECKED_POINTS) % 3]
     points = np.hstack([lattice[:, chosen], within])
-    x = found.mesh.origin[:, None] + found.mesh.axes @ points
+    x = grid.origin[:, None] + grid.axes @ points
     apart = float(np.abs(found(x) - network(x)).max())
     size = float(np.abs(found.values).max())
     if not apart <= 64 * slack * size:

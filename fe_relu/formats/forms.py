@@ -18,6 +18,7 @@ from fe_relu.basics.refusals import wrong_kind
 from fe_relu.hierarchy.surrogate import Surrogate
 from fe_relu.layers.network import Affine, ReLUNetwork
 from fe_relu.meshes.grid.active import P2Piece, Piece
+from fe_relu.meshes.grid.grid import Grid, on_grid
 from fe_relu.networks.nodal import NodalNetwork
 from fe_relu.networks.p1 import P1Network
 from fe_relu.networks.p2 import P2Network
@@ -61,8 +62,20 @@ def _(network: Any) -> int:
 
 @fewest_weights.register
 def _(network: P1Network) -> int:
-    """Hats times lines; every diagonal has at least two lines for each row and column of cells."""
-    return 2 * sum(network.mesh.shape) * network.mesh.num_vertices
+    """Hats times lines."""
+    return fewest_lines(network.mesh) * network.mesh.num_vertices
+
+
+@singledispatch
+def fewest_lines(mesh: Any) -> int:
+    """The first layer of a P1 function on a mesh has at least so many neurons."""
+    return 0
+
+
+@fewest_lines.register
+def _(mesh: Grid) -> int:
+    """Every diagonal has at least two for each row and each column of cells."""
+    return 2 * sum(mesh.shape)
 
 
 @singledispatch
@@ -112,12 +125,13 @@ def pieces(network: Any) -> tuple[Piece, ...]:
 
 @pieces.register
 def _(network: P1Network) -> tuple[Piece, ...]:
-    return (Piece(network.mesh, network.values),)
+    return (Piece(on_grid(network.mesh, 'form="active"'), network.values),)
 
 
 @pieces.register
 def _(network: P2Network) -> tuple[Piece, ...]:
-    return (P2Piece(network.mesh, network.values, levels=network.levels),)
+    grid = on_grid(network.mesh, 'form="active"')
+    return (P2Piece(grid, network.values, levels=network.levels),)
 
 
 @pieces.register

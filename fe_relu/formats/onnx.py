@@ -10,8 +10,6 @@ from functools import singledispatch
 from pathlib import Path
 from typing import Any
 
-import numpy.typing as npt
-
 from fe_relu.analysis.bounds import bounds_around
 from fe_relu.analysis.intervals import NetworkBounds, Pair
 from fe_relu.analysis.roundoff import roundoff
@@ -29,6 +27,7 @@ from fe_relu.formats.onnx_graph import Graph, Value, write_model
 from fe_relu.formats.replacing import require_replaceable
 from fe_relu.layers.network import ReLUNetwork
 from fe_relu.meshes.grid.active import nan_where_not_finite
+from fe_relu.meshes.grid.grid import Grid
 from fe_relu.meshes.kinds import KINDS as MESHES
 from fe_relu.networks.nodal import layout_of, mesh_of, whole_of
 from fe_relu.networks.p1 import P1Network
@@ -115,8 +114,8 @@ def _own_bounds(network: Any) -> NetworkBounds | None:
 
 
 @_own_bounds.register
-def _(network: P1Network) -> NetworkBounds:
-    return bounds_around(network)
+def _(network: P1Network) -> NetworkBounds | None:
+    return bounds_around(network) if isinstance(network.mesh, Grid) else None
 
 
 def _facts(network: Any, form: str) -> dict[str, str]:
@@ -158,7 +157,7 @@ def _outward(
     pairs: Sequence[Pair], bounds: NetworkBounds, network: Any, layers: ReLUNetwork | None
 ) -> list[list[list[float]]]:
     if bounds.box is None:
-        off: Sequence[npt.ArrayLike] = [0.0] * len(pairs)
+        off: list[Any] = [0.0] * len(pairs)
     elif layers is None:
         off = [network.steepness * network.mesh.resolution(network.dtype) * network.size]
     else:

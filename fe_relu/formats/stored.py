@@ -190,7 +190,7 @@ def naturals(found: Any, what: str, *, most: int = 1 << 20) -> tuple[int, ...]:
 def write(file: BufferedRandom, tensor: Tensor, first: int, numbers: npt.NDArray) -> None:
     """Writes numbers, in row-major order, from entry `first` of a tensor on."""
     file.seek(tensor.start + first * tensor.dtype.itemsize)
-    file.write(np.ascontiguousarray(numbers, tensor.dtype).reshape(-1).view(np.uint8))
+    file.write(np.ascontiguousarray(numbers, tensor.dtype).reshape(-1).view(np.uint8).data)
 
 
 def read(file: BufferedReader, tensor: Tensor, first: int, out: npt.NDArray) -> None:
@@ -203,7 +203,7 @@ def read(file: BufferedReader, tensor: Tensor, first: int, out: npt.NDArray) -> 
     """
     file.seek(tensor.start + first * tensor.dtype.itemsize)
     room = out.reshape(-1).view(np.uint8)
-    if file.readinto(room) < room.size:
+    if file.readinto(room.data) < room.size:
         raise ValueError("the file became shorter while it was read")
     if out.dtype != tensor.dtype:
         out.byteswap(inplace=True)

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse as scipy_sparse
 
-from fe_relu.analysis.roundoff import evaluated
+from fe_relu.analysis.probes import probes, values_and_roundoff
 from fe_relu.basics.refusals import needed
 from fe_relu.formats.forms import Form, check_form, dense_layers, layers_of, pieces
 from fe_relu.layers.chain import Chain, Room
@@ -71,12 +71,12 @@ def to_torch(
         terms.alike("forms", form)
     whole = whole_of(network)
     if form == "active":
-        terms = pieces(whole)
-        if trainable and any(type(term) is not Piece for term in terms):
+        parts = pieces(whole)
+        if trainable and any(type(part) is not Piece for part in parts):
             raise ValueError(
                 f'the active form of a {type(whole).__name__} cannot be trained; form="relu" can'
             )
-        return _active_module(terms, trainable == "output")
+        return _active_module(parts, trainable == "output")
     layers = layers_of(whole) if sparse else dense_layers(whole, remedy=remedy)
     return _sequence(layers, trainable, sparse)
 
@@ -110,36 +110,16 @@ def _active_module(terms: tuple[Piece, ...], trainable: bool) -> torch.nn.Module
 def _sequence(network: ReLUNetwork, trainable: Trainable, sparse: bool) -> torch.nn.Sequential:
     from torch import nn
 
+    from fe_relu.formats.torch_modules import linear_of, sparse_linear_of
+
     modules: list[nn.Module] = []
-    make = _sparse_linear if sparse else _linear
+    make = sparse_linear_of if sparse else linear_of
     last = len(network.layers) - 1
     for k, layer in enumerate(network.layers):
         linear = make(layer, network.dtype)
         linear.requires_grad_(trainable == "all" or (trainable == "output" and k == last))
         modules += [linear, nn.ReLU()] if k < last else [linear]
     return nn.Sequential(*modules)
-
-
-def _linear(layer: Affine, dtype: np.dtype) -> torch.nn.Module:
-    import torch
-    from torch import nn
-
-    # On no device, so that no random numbers are drawn only to be replaced.
-    linear = nn.Linear(layer.dim_in, layer.dim_out, device="meta")
-    linear.weight = nn.Parameter(torch.from_numpy(layer.weight.toarray().astype(dtype)))
-    linear.bias = nn.Parameter(torch.from_numpy(layer.bias.astype(dtype)))
-    return linear
-
-
-def _sparse_linear(layer: Affine, dtype: np.dtype) -> torch.nn.Module:
-    import torch
-
-    from fe_relu.formats.torch_modules import SparseLinear
-
-    entries = layer.weight.tocoo()
-    indices = torch.from_numpy(np.array(entries.coords, np.int64))
-    weight = torch.from_numpy(entries.data.astype(dtype))
-    return SparseLinear(indices, weight, torch.from_numpy(layer.bias.astype(dtype)), layer.dim_in)
 
 
 def from_torch(module: torch.nn.Module) -> ReLUNetwork | P1Network:
@@ -219,7 +199,7 @@ def _difference(module: torch.nn.Module, network: ReLUNetwork | P1Network) -> st
 
     numbers = (t for t in (*module.parameters(), *module.buffers()) if t.is_floating_point())
     like = next(numbers, torch.zeros(0))
-    points = torch.from_numpy(_places(network).T.copy()).to(like.device, like.dtype)
+    points = torch.from_numpy(probes(network).T.copy()).to(like.device, like.dtype)
     modes = [(part, part.training) for part in module.modules()]
     try:
         for part, _ in modes:
@@ -232,7 +212,7 @@ def _difference(module: torch.nn.Module, network: ReLUNetwork | P1Network) -> st
         for part, mode in modes:
             part.training = mode
     x, eps = points.cpu().double().numpy().T, torch.finfo(like.dtype).eps
-    expected, roundoff = _expected(network, x, eps)
+    expected, roundoff = values_and_roundoff(network, x, eps)
     if not isinstance(found, torch.Tensor) or tuple(found.shape) != expected.T.shape:
         return f"the module gives {_shape(found)}, its layers {expected.T.shape}"
     values = found.cpu().double().numpy().T
@@ -244,36 +224,6 @@ def _difference(module: torch.nn.Module, network: ReLUNetwork | P1Network) -> st
 
 def _shape(found: Any) -> Any:
     return tuple(found.shape) if hasattr(found, "shape") else type(found).__name__
-
-
-def _expected(
-    network: ReLUNetwork | P1Network, x: npt.NDArray, eps: float
-) -> tuple[npt.NDArray, npt.NDArray]:
-    """Values (k, n) at points, and how far off they may be in numbers with this eps."""
-    if isinstance(network, ReLUNetwork):
-        return evaluated(network, x, eps)
-    dtype = np.float32 if eps > 1e-10 else np.float64
-    values = np.atleast_2d(network(x.astype(dtype)))
-    off = network.steepness * network.mesh.resolution(dtype, x) * network.size
-    return values, np.full(values.shape, off)
-
-
-def _places(network: ReLUNetwork | P1Network) -> npt.NDArray:
-    """Points (dim_in, n) to compare at: near where first neurons wake, and around 0."""
-    rng = np.random.default_rng(7)
-    if isinstance(network, P1Network):
-        x = network.mesh.vertices()
-        one, other = x[:, rng.integers(0, x.shape[1], (2, 32))].swapaxes(0, 1)
-        return one + (other - one) * rng.random(32)
-    first = network.layers[0]
-    places = [rng.standard_normal((first.dim_in, 16))]
-    for _ in range(16 if first.dim_out else 0):
-        rows = rng.integers(0, first.dim_out, min(first.dim_in, 8))
-        weight, bias = first.weight[rows].toarray().astype(float), first.bias[rows].astype(float)
-        meet = np.linalg.lstsq(weight, -bias)[0]
-        step = 1 / np.linalg.norm(weight, axis=1).max(initial=1e-300)
-        places.append((meet + 0.3 * step * rng.standard_normal(meet.shape))[:, None])
-    return np.hstack(places)
 
 
 def _suspects(module: torch.nn.Module) -> str:

@@ -6,10 +6,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
 
+from fe_relu.layers.network import Affine
 from fe_relu.meshes.grid.active import Locator, Piece, nan_where_not_finite, values_at
 from fe_relu.meshes.grid.grid import Grid
 
@@ -49,6 +51,22 @@ class SparseLinear(nn.Module):
     def extra_repr(self) -> str:
         shape = f"in_features={self.in_features}, out_features={self.out_features}"
         return f"{shape}, nonzeros={len(self.weight)}"
+
+
+def linear_of(layer: Affine, dtype: np.dtype) -> nn.Linear:
+    """An affine map as a dense module; no random numbers are drawn only to be replaced."""
+    linear = nn.Linear(layer.dim_in, layer.dim_out, device="meta")
+    linear.weight = nn.Parameter(torch.from_numpy(layer.weight.toarray().astype(dtype)))
+    linear.bias = nn.Parameter(torch.from_numpy(layer.bias.astype(dtype)))
+    return linear
+
+
+def sparse_linear_of(layer: Affine, dtype: np.dtype) -> SparseLinear:
+    """An affine map by its non-zeros."""
+    entries = layer.weight.tocoo()
+    indices = torch.from_numpy(np.array(entries.coords, np.int64))
+    weight = torch.from_numpy(entries.data.astype(dtype))
+    return SparseLinear(indices, weight, torch.from_numpy(layer.bias.astype(dtype)), layer.dim_in)
 
 
 class TorchArrays:

@@ -83,8 +83,9 @@ def write_vnnlib(
         if whole is not None:
             whole = in_dtype(whole, dtype)
             found = bounds_around(whole) if sides is None else bounds(whole, sides)
-            off = _margins(whole, found) if margin is None else np.full(len(found.lower), margin)
-            claim = _claim(found.box, found.lower - off, found.upper + off, version, whole.dtype)
+            region = np.array(found.box)
+            off = _margins(whole, found, region) if margin is None else margin
+            claim = _claim(region, found.lower - off, found.upper + off, version, whole.dtype)
             _write(target, claim.encode())
 
 
@@ -96,12 +97,12 @@ def _sides(network: Any, box: Box | None) -> list[list[float]] | None:
     return None
 
 
-def _margins(network: Any, found: NetworkBounds) -> npt.NDArray[np.float64]:
+def _margins(network: Any, found: NetworkBounds, region: npt.NDArray) -> npt.NDArray[np.float64]:
     """Of each output: what a verifier can tell, and what the layers may be off by."""
     size = np.maximum(np.abs(found.lower), np.abs(found.upper))
     spread = np.where(found.upper > found.lower, found.upper - found.lower, size)
     least = LEAST_MARGIN * np.where(spread > 0, spread, 1)
-    return np.maximum(least, roundoff(network, layers_of(network), found.box)[-1])
+    return np.maximum(least, roundoff(network, layers_of(network), region)[-1])
 
 
 def _claim(

@@ -80,9 +80,8 @@ class Locator:
 
     def __post_init__(self) -> None:
         # Not when it is called: who traces that, as torch does, sees numbers only.
-        frames = {dtype: lattice_frame(self.grid, dtype) for dtype in ("float32", "float64")}
-        frames = {dtype: [float(number) for number in frame] for dtype, frame in frames.items()}
-        object.__setattr__(self, "frames", frames)
+        frames = ((dtype, lattice_frame(self.grid, dtype)) for dtype in ("float32", "float64"))
+        object.__setattr__(self, "frames", {dtype: frame.tolist() for dtype, frame in frames})
 
     def __call__(self, arrays: Arrays, x: Any, y: Any, dtype: str) -> Located:
         """Locates points (x, y), shape (n,) both, computing in "float32" or "float64"."""
