@@ -35,6 +35,7 @@ from fe_relu.meshes.grid.overlay import segment_points
 from fe_relu.meshes.mesh import Mesh
 from fe_relu.networks.p1 import P1Network
 from fe_relu.networks.p2 import P2Network
+from fe_relu.parallel.agreement import largest, together
 
 #: Hats looked at together.
 CHUNK_VERTICES = 1 << 14
@@ -145,7 +146,7 @@ def _region(network: Any, sides: npt.NDArray | None) -> tuple[npt.NDArray, npt.N
 
 def _agreed_sides(network: Any, box: Box | None) -> npt.NDArray[np.float64] | None:
     """The sides of the box that all ranks pass, if they pass one. Collective."""
-    with network.layout.together() as terms:
+    with together(network.comm) as terms:
         sides = None if box is None else checked_box(box, network.dim_in)
         terms.alike("boxes", None if sides is None else sides.tolist())
     return sides
@@ -216,10 +217,9 @@ def _output_bounds(network: P1Network, sides: npt.NDArray | None) -> Pair:
         values = np.append(values[:, inside], _values_on_edges(network, sides), axis=1)
     lower = values.min(axis=1, initial=np.inf).astype(float)
     upper = values.max(axis=1, initial=-np.inf).astype(float)
-    largest = network.layout.largest
     return (
-        np.array([-largest(-float(low)) for low in lower]),
-        np.array([largest(float(high)) for high in upper]),
+        np.array([-largest(network.comm, -float(low)) for low in lower]),
+        np.array([largest(network.comm, float(high)) for high in upper]),
     )
 
 

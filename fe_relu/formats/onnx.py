@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fe_relu.analysis.bounds import bounds_around
-from fe_relu.analysis.intervals import NetworkBounds, Pair
-from fe_relu.analysis.roundoff import roundoff
+from fe_relu.analysis.intervals import NetworkBounds, Pair, roundoff
 from fe_relu.basics.refusals import needed
 from fe_relu.formats.forms import (
     DType,

@@ -10,8 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fe_relu.analysis.bounds import bounds, bounds_around
-from fe_relu.analysis.intervals import NetworkBounds
-from fe_relu.analysis.roundoff import roundoff
+from fe_relu.analysis.intervals import NetworkBounds, roundoff
 from fe_relu.basics.arguments import Box, checked_box
 from fe_relu.formats.forms import DType, checked_dtype, fewest_weights, in_dtype, layers_of
 from fe_relu.formats.replacing import replacing, require_replaceable

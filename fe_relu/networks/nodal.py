@@ -222,6 +222,8 @@ class NodalNetwork:
 
     def whole(self) -> Self:
         """The whole network as one of this process alone. Collective only if values are spread."""
+        if self.layout == Alone():
+            return self
         return self.gather() if self.layout.is_spread else replace(self, layout=Alone())
 
 
@@ -258,6 +260,8 @@ def whole_of(network: Any, root: int | None = None) -> Any:
 
 @whole_of.register
 def _(network: NodalNetwork, root: int | None = None) -> NodalNetwork | None:
+    if network.layout == Alone():
+        return network
     return network.whole() if root is None else network.gather(root)
 
 
