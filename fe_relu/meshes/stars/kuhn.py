@@ -106,7 +106,8 @@ def three_hidden_layers(
     passing = [Neuron(0, [(1, YZ, 0)]), Neuron(0, [(1, _minus(YZ), 0)])]
     planes, second = _stamped(places, [*TWO, *passing], dtype)
     weight, kept = _without_copies(second.weight)
-    last = sparse.csr_array((-np.ones(4 * n, dtype), kept, np.arange(0, 4 * n + 1, 4)))
+    entries = (-np.ones(4 * n, dtype), kept, np.arange(0, 4 * n + 1, 4))
+    last = sparse.csr_array(entries, shape=(n, weight.shape[0]))
     return (
         _first_layer(planes, origin, axes, dtype),
         Affine(weight, np.zeros(weight.shape[0], dtype)),
