@@ -9,7 +9,7 @@ from dolfinx import fem, mesh
 
 from fe_relu import function_from_network
 from fe_relu.fenicsx import compat
-from fe_relu.meshes.grid.grid import DIAGONALS
+from fe_relu.meshes.grid.grid import DIAGONALS as DIAGONALS
 
 SHAPES = [(1, 1), (3, 5), (4, 4), (6, 3)]
 
@@ -115,6 +115,35 @@ def points_in_cells(msh, count, rng):
     return points.astype(msh.geometry.x.dtype), where.astype(np.int32)
 
 
+def inside(mesh, weights):
+    """Points of all cells by barycentric weights (n, corners)."""
+    corners = mesh.vertices()[:, mesh.cells()]
+    return np.einsum("wc,dcm->dwm", weights, corners).reshape(mesh.dim, -1)
+
+
+def around(mesh, rng, count=300):
+    """Points in the mesh and around, in a box three times its own."""
+    low, high = (f(mesh.vertices(), axis=1, keepdims=True) for f in (np.min, np.max))
+    return low + (high - low) * rng.uniform(-1, 2, (mesh.dim, count))
+
+
+def beyond(mesh, rng, count=300):
+    """Points away by six times to 10⁶ times the size of the mesh, where networks are zero."""
+    vertices = mesh.vertices()
+    middle = vertices.mean(axis=1, keepdims=True)
+    size = np.linalg.norm(vertices - middle, axis=0).max()
+    directions = rng.standard_normal((mesh.dim, count))
+    far = size * (6 + 10 ** rng.uniform(-3, 6, count))
+    return middle + far * directions / np.linalg.norm(directions, axis=0)
+
+
+def everywhere(mesh, rng, count=300):
+    """Vertices, points of edges and of cells, points around the mesh and far away."""
+    weights = np.concatenate(weights_in_cell(len(mesh.cells()), 9, rng))
+    some = np.hstack([inside(mesh, weights), around(mesh, rng, count), beyond(mesh, rng, count)])
+    return np.hstack([mesh.vertices(), some[:, rng.permutation(some.shape[1])]])
+
+
 def evaluated(u, points, cells):
     """dolfinx's own values, shape (k, n)."""
     padded = np.zeros((points.shape[1], 3), points.dtype)
@@ -160,25 +189,3 @@ def same_layers(one, other):
         and a.bias.tobytes() == b.bias.tobytes()
         for a, b in zip(one.layers, other.layers, strict=True)
     )
-
-
-__all__ = [
-    "BOXES",
-    "DIAGONALS",
-    "FLOATS",
-    "FRAMES",
-    "MAPS",
-    "SHAPES",
-    "bound",
-    "certified",
-    "each",
-    "evaluated",
-    "mapped",
-    "on_first_rank",
-    "points_in_cells",
-    "random_function",
-    "rectangle",
-    "same_layers",
-    "sampled_error",
-    "weights_in_cell",
-]

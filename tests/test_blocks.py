@@ -10,7 +10,7 @@ from dolfinx import fem
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cases import DIAGONALS, on_first_rank, random_function, rectangle
+from cases import DIAGONALS, everywhere, on_first_rank, random_function, rectangle
 from fe_relu import Conversion, Grid, function_from_network, network_from_function
 from fe_relu.meshes.grid.blocks import Blocks
 from fe_relu.parallel.exchange import exchange_on
@@ -24,15 +24,6 @@ def pair(comm, diagonal, shape, **options):
         u = random_function(V, np.random.default_rng(7))
         networks.append(network_from_function(u, layout="blocks"))
     return networks
-
-
-def points_everywhere(grid, rng, count):
-    """Inside, around, far outside, on vertices, edges and half steps: block borders included."""
-    size = np.array(grid.shape, float)[:, None]
-    around = rng.random((2, count)) * (size + 4) - 2
-    halves = np.indices([2 * n + 5 for n in grid.shape]).reshape(2, -1) / 2 - 1
-    lattice = np.concatenate([around, halves, 1e3 * around[:, : count // 10]], axis=1)
-    return grid.origin[:, None] + grid.axes @ lattice[:, rng.permutation(lattice.shape[1])]
 
 
 def test_certificates_of_blocks_are_those_of_the_whole(comm):
@@ -96,7 +87,7 @@ def test_any_mesh_partition_and_points(shape, diagonal, spread, ghosts, counts, 
     options = {} if spread else {"partitioner": on_first_rank}
     network, alone = pair(comm, diagonal, shape, ghosts=ghosts, **options)
     rng = np.random.default_rng([seed, comm.rank])
-    x = points_everywhere(network.mesh, rng, 50)[:, : counts[comm.rank % 4]]
+    x = everywhere(network.mesh, rng, 50)[:, -counts[comm.rank % 4] :]
     assert network(x).tobytes() == alone(x).tobytes()
 
 

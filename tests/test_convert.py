@@ -4,22 +4,9 @@
 import basix.ufl
 import numpy as np
 import pytest
-import ufl
 from dolfinx import fem, mesh
 
-from cases import (
-    BOXES,
-    DIAGONALS,
-    MAPS,
-    SHAPES,
-    bound,
-    each,
-    evaluated,
-    mapped,
-    points_in_cells,
-    random_function,
-    rectangle,
-)
+from cases import each, random_function, rectangle
 from fe_relu import (
     Conversion,
     NotStructuredError,
@@ -28,39 +15,6 @@ from fe_relu import (
     interpolation_plan,
     network_from_function,
 )
-from fe_relu.fenicsx import compat
-
-
-@pytest.mark.parametrize("diagonal", DIAGONALS)
-def test_networks_equal_functions_on_any_rectangle_and_image(comm, rng, diagonal):
-    """And a finer one at many points."""
-    cases = [(shape, box, None, 300) for shape in SHAPES for box in BOXES]
-    cases += [((3, 5), "unit", image, 300) for image in MAPS] + [((32, 24), "unit", None, 50_000)]
-    for ((shape, box, image, count),) in each(cases):
-        msh = rectangle(comm, diagonal, shape, box)
-        msh = msh if image is None else mapped(msh, MAPS[image])
-        u = random_function(fem.functionspace(msh, ("P", 1)), rng)
-        network = network_from_function(u)
-        x, cells = points_in_cells(msh, count, rng)
-        limit = bound(network.mesh, x, network.values)
-        assert (np.abs(network(x) - evaluated(u, x, cells)) <= limit).all()
-
-
-@pytest.mark.parametrize("diagonal", DIAGONALS)
-def test_gradient_is_that_of_dolfinx(comm, diagonal):
-    """In cells: the constant gradient of each, against ufl.grad interpolated into DG0."""
-    msh = mapped(rectangle(comm, diagonal, (5, 4)), MAPS["sheared"])
-    u = random_function(fem.functionspace(msh, ("P", 1)), np.random.default_rng(1))
-    W = fem.functionspace(msh, ("DG", 0, (2,)))
-    points = W.element.interpolation_points
-    slopes = fem.Function(W)
-    slopes.interpolate(fem.Expression(ufl.grad(u), points() if callable(points) else points))
-    cells = msh.topology.index_map(2).size_local
-    middles = msh.geometry.x[compat.geometry_dofmap(msh)[:cells]].mean(axis=1).T
-    exact = slopes.x.array.reshape(-1, 2)[:cells].T
-    for (layout,) in each(("blocks", "replicated")):
-        found = network_from_function(u, layout=layout).gradient(middles)
-        assert np.abs(found - exact).max(initial=0) < 1e-11
 
 
 def test_vertices_off_the_lattice_come_back_too(comm, rng):
@@ -86,7 +40,7 @@ ELEMENTS = {
     "edge": (("N1curl", 1), "not values at vertices"),
     "symmetric": (("P", 1, (2, 2), True), "symmetric tensors"),
     "discontinuous P2": (("DG", 2), "not values at vertices"),
-    "mixed": (basix.ufl.mixed_element([basix.ufl.element("P", "triangle", 1)] * 2), r"collapse\("),
+    "mixed": (basix.ufl.mixed_element([basix.ufl.element("P", "triangle", 1)] * 2), "collapse()"),
     "enriched": (
         basix.ufl.enriched_element(
             [basix.ufl.element("P", "triangle", 1), basix.ufl.element("Bubble", "triangle", 3)]
@@ -101,12 +55,15 @@ def test_other_elements_are_refused(comm):
     for (name,) in each(ELEMENTS):
         element, fact = ELEMENTS[name]
         V = fem.functionspace(msh, element)
-        with pytest.raises(UnsupportedFunctionError, match=f"not supported.*{fact}|{fact}.*not sup"):
-            Conversion(V)
-        with pytest.raises(UnsupportedFunctionError, match="not supported"):
-            network_from_function(fem.Function(V))
-        with pytest.raises(UnsupportedFunctionError, match="not supported"):
-            function_from_network(lambda x: x[0], V)
+        calls = (
+            (Conversion, V),
+            (network_from_function, fem.Function(V)),
+            (function_from_network, lambda x: x[0], V),
+        )
+        for call, *arguments in calls:
+            with pytest.raises(UnsupportedFunctionError, match="not supported") as caught:
+                call(*arguments)
+            assert fact in str(caught.value)
 
 
 def test_components_are_refused_until_collapsed(comm, rng):

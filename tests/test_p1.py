@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""What is special about P1 networks on grids; `test_contract.py` has what holds for all networks."""
+"""What is special about networks on grids; `test_contract.py` has what holds on all meshes."""
 
 import numpy as np
 import pytest
 
-from cases import DIAGONALS, FLOATS, FRAMES, SHAPES, bound, each
+from cases import DIAGONALS, FLOATS, FRAMES, SHAPES, bound, each, everywhere
 from fe_relu import Grid, P1Network, P2Network
 from fe_relu.meshes.grid import table
 
@@ -32,13 +32,10 @@ def far_outside(shape, rng, count=300):
 
 @pytest.mark.parametrize("diagonal", DIAGONALS)
 def test_active_neurons_give_what_all_neurons_give(diagonal, rng):
-    """On vertices, half steps and thirds of cells, and around, for all frames and parities."""
+    """For all frames and parities of numbers of cells."""
     for frame, shape, dtype in each(FRAMES, SHAPES, FLOATS):
         network = network_on(frame, shape, diagonal, rng, dtype=dtype)
-        halves, thirds = (
-            np.indices([k * (n + 4) + 1 for n in shape]).reshape(2, -1) / k - 2 for k in (2, 3)
-        )
-        x = at(network.mesh, np.hstack([halves, thirds])).astype(dtype)
+        x = everywhere(network.mesh, rng).astype(dtype)
         off = np.abs(network(x) - network.explicit()(x))
         assert (off <= bound(network.mesh, x, network.values, dtype)).all()
 

@@ -13,6 +13,7 @@ from cases import (
     certified,
     each,
     evaluated,
+    everywhere,
     mapped,
     points_in_cells,
     random_function,
@@ -32,17 +33,6 @@ def random_network(frame, shape, diagonal, rng, *, outputs=(), levels=4):
     grid = Grid(*FRAMES[frame], shape, diagonal)
     values = rng.standard_normal((*outputs, grid.refined(2).num_vertices))
     return P2Network(grid, values, levels=levels)
-
-
-def everywhere(grid, rng, count=300):
-    """Points inside, around and far outside; nodes, and thirds of cells."""
-    size = np.array(grid.shape, float)[:, None]
-    quarters, thirds = (
-        np.indices([k * (n + 4) + 1 for n in grid.shape]).reshape(2, -1) / k - 2 for k in (4, 3)
-    )
-    around = rng.random((2, count)) * (size + 4) - 2
-    far = (rng.random((2, count)) - 0.5) * 1e6 * size
-    return grid.origin[:, None] + grid.axes @ np.hstack([quarters, thirds, around, far])
 
 
 def tolerance(network, x):
@@ -132,9 +122,7 @@ def worst_points(msh, levels, count=40):
 
 @pytest.mark.parametrize("diagonal", DIAGONALS)
 def test_error_is_at_most_its_bound_and_attains_it(comm, rng, diagonal):
-    for (shape, outputs), levels in each(
-        (((1, 1), ()), ((3, 5), ()), ((4, 4), (2,))), (1, 2, 6)
-    ):
+    for (shape, outputs), levels in each((((1, 1), ()), ((3, 5), ()), ((4, 4), (2,))), (1, 2, 6)):
         msh = mapped(rectangle(comm, diagonal, shape), MAPS["sheared"])
         u = random_function(fem.functionspace(msh, ("P", 2, outputs)), rng)
         network = network_from_function(u, levels=levels)
