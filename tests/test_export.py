@@ -139,7 +139,6 @@ def truncated(u, layout):
     ("make", "degree", "shape", "outputs"),
     [
         (p1, 1, (1, 1), ()),
-        (p1, 1, (3, 5), ()),
         (p1, 1, (6, 3), (2,)),
         (p1, 2, (3, 2), ()),
         (truncated, 1, (4, 8), ()),

@@ -503,25 +503,25 @@ def test_what_is_no_file_is_not_replaced(tmp_path):
 
 
 def test_names_and_units_are_kept(tmp_path):
-    path = tmp_path / "network"
-    save(example(), path, names=['ϑ, "hot"', "p"], units=("K", ""))
-    assert files.metadata(path) == {
-        "version": 1,
-        "kind": "p1",
-        "dtype": "float64",
-        "names": ['ϑ, "hot"', "p"],
-        "units": ["K", ""],
-        "grid": {
-            "origin": [0.1, -1e6 / 3],
-            "axes": [[np.pi, 0.1], [1e-3, 2 / 3]],
-            "shape": [3, 2],
-            "diagonal": "crossed",
-        },
-    }
-    save(example().explicit(), path)
-    found = files.metadata(path)
-    assert (found["kind"], found["names"], found["units"]) == ("relu", None, None)
-    assert found["widths"] == list(example().explicit().widths)
+    """Beside what the network is made from, without a look at its numbers."""
+    path, given = tmp_path / "network", {"names": ['ϑ, "hot"', "p"], "units": ["K", ""]}
+    for name, network in {
+        "p1": example(),
+        "p2": quadratic(),
+        "hierarchical": hierarchy(),
+        "surrogate": hierarchy().compress(tol=1.0),
+        "relu": example().explicit(),
+    }.items():
+        save(network, path, **given)
+        found, mesh = files.metadata(path), network.mesh if name != "relu" else None
+        facts = [fact.replace("mesh", "grid") for fact in FACTS.get(type(network), ["widths"])]
+        assert found.keys() == {"version", "kind", "dtype", *given, *facts}
+        assert (found["version"], found["kind"], found["dtype"]) == (1, name, "float64")
+        assert {what: found[what] for what in given} == given
+        if mesh is not None:
+            assert Grid(**found["grid"]) == mesh
+        save(network, path)
+        assert (files.metadata(path)["names"], files.metadata(path)["units"]) == (None, None)
 
 
 @pytest.mark.parametrize(
@@ -551,11 +551,6 @@ def test_unknown_layout_is_refused(comm, shared):
 
 
 @dataclass(frozen=True, eq=False)
-class Bounded(ReLUNetwork):
-    error_bound: float = 0.5
-
-
-@dataclass(frozen=True, eq=False)
 class Named(P1Network):
     levels: int = 3
     title: str = ""
@@ -571,14 +566,11 @@ def altered(whole, old, new):
 
 def test_a_further_kind_is_a_further_row(tmp_path, monkeypatch):
     """With facts of its own, of the types that they are declared with."""
-    bounded, path = Bounded(example().explicit().layers, 0.1), tmp_path / "network"
-    with pytest.raises(TypeError, match="not a Bounded"):
-        save(bounded, path)
-    monkeypatch.setitem(kinds.KINDS, "bounded", kinds.layered(Bounded, error_bound=float))
+    path, named = tmp_path / "network", Named(example().mesh, example().values, levels=4, title="x")
+    with pytest.raises(TypeError, match="not a Named"):
+        save(named, path)
     monkeypatch.setitem(kinds.KINDS, "named", kinds.nodal(Named, levels=int, title=str))
-    save(bounded, path)
-    assert bits(load(path)) == bits(bounded)
-    save(Named(example().mesh, example().values, levels=4, title="x"), path)
+    save(named, path)
     assert (load(path).levels, load(path).title) == (4, "x")
     whole = path.read_bytes()
     for bad in ("4.0", "1e9", '"4"', "[4]", "nan"):

@@ -23,7 +23,7 @@ from fe_relu import (
     load,
     save,
 )
-from fe_relu.formats import files, kinds, stored
+from fe_relu.formats import kinds, stored
 
 
 def changed(old, new):
@@ -84,7 +84,6 @@ ARRAY = '{"dtype":"F64","shape":[12],"data_offsets":[0,96]}'
 
 P1 = {
     "empty": (lambda whole: b"", SMALL),
-    "seven bytes": (lambda whole: whole[:7], SMALL),
     "only the length": (lambda whole: whole[:8], LENGTH),
     "cut off": (lambda whole: whole[:-1], REST),
     "too long": (lambda whole: whole + b"\0", REST),
@@ -96,54 +95,41 @@ P1 = {
     "a key spelt twice": (
         changed('"values"', f'"v\\u0061lues":{ARRAY},"values"'), "a key occurs twice",
     ),
-    "a text twice": (changed('"version"', '"version":"1","version"'), "a key occurs twice"),
     "a huge header": (lambda whole: (1 << 62).to_bytes(8, "little") + whole[8:], LONG),
     "a header too long to parse": (header(b"{" + (1 << 21) * b" "), LONG),
     "many small things": (header('{"a":[' + 300_000 * "[]," + "0]}"), JSON),
     "another format": (changed('"fe_relu"', '"pt"'), "name the format 'pt', not 'fe_relu'"),
     "no metadata": (header("{}"), "name the format None"),
-    "null as metadata": (header('{"__metadata__":null}'), "name the format None"),
     "metadata of numbers": (changed('"version":"1"', '"version":1'), JSON),
     "the future": (changed('"version":"1"', '"version":"2"'), "version 2 .* newer than 1"),
     "no version": (changed('"version":"1"', '"version":"x"'), "'x' is no version"),
     "a long version": (changed('"version":"1"', f'"version":"{5000 * "9"}"'), "is no version"),
-    "version 0": (changed('"version":"1"', '"version":"0"'), "'0' is no version"),
     "no description": (changed('"network"', '"other"'), "description of the network is not valid"),
     "a bad description": (described('"kind": ', '"kind": {'), "description of the network is not"),
     "a number that is none": (described("[0.5, 0.0]", "[NaN, 0.0]"), "NaN is no number"),
-    "a deep description": (described('"p1"', 900 * "[" + 900 * "]"), "."),
     "another kind": (described('"p1"', '"p9"'), "kind of network is 'p9', not one of p1, "),
-    "a list of kinds": (described('"p1"', '["p1"]'), "kind of network is"),
     "layers of no layers": (described('"p1"', '"relu"'), "widths is not a list"),
     "a wrong type": (described('"float64"', '"float32"'), "dtype is 'float32', but numbers are"),
-    "types of a type": (described('"float64"', "[[]]"), "dtype is"),
     "bad names": (described('"names": null', '"names": {"u": 1}'), "names must be a list"),
     "too many names": (described('"names": null', '"names": ["u", "v"]'), "2 names for 1 outputs"),
     "no grid": (described('"grid"', '"gird"'), "the mesh is none of the kinds grid"),
-    "a list as grid": (described('"grid": {', '"grid": [], "other": {'), r"grid is \[\]"),
     "no axes": (described('"axes"', '"axis"'), "the grid has no lists"),
     "no origin": (described('"origin": [0.5, 0.0]', '"origin": null'), "the grid has no lists"),
     "a text as origin": (described("[0.5, 0.0]", '"ab"'), "something else than numbers"),
-    "truth as origin": (described("[0.5, 0.0]", "[true, false]"), "something else than numbers"),
-    "a deep origin": (described("[0.5, 0.0]", "[[0.5], 0.0]"), "something else than numbers"),
     "another diagonal": (described('"right"', '"up"'), "diagonal must be one of"),
-    "a list of diagonals": (described('"right"', '["right"]'), "something else than numbers"),
     "parallel axes": (described("[0.0, 1.0]]", "[1.0, 0.0]]"), "parallel or zero"),
     "ragged axes": (described("[[1.0, 0.0], ", "[[1.0], "), "."),
     "a huge axis": (described("[[1.0", "[[1e400"), "must be finite"),
-    "an axis of many digits": (described("[[1.0", "[[1" + 400 * "0"), "."),
     "no cells": (described("[3, 2]", "[0, 2]"), "something else than numbers of cells"),
     "half a cell": (described("[3, 2]", "[3.5, 2]"), "something else than numbers of cells"),
     "three sizes": (described("[3, 2]", "[3, 2, 1]"), "at least 1 x 1 cells"),
     "a larger grid": (described("[3, 2]", "[3, 3]"), "the mesh has 16 vertices"),
-    "a huge grid": (described("[3, 2]", "[3000000000, 4000000000000]"), "the mesh has"),
     "a huger grid": (described("[3, 2]", f"[{1 << 62}, {1 << 62}]"), "the mesh has"),
     "half the numbers": (changed('"F64","shape":[12]', '"F32","shape":[12]'), SIZE),
     "a type unknown": (changed('"F64"', '"F65"'), JSON),
     "a type of no network": (
         changed('"F64","shape":[12]', '"F16","shape":[48]'), "'values' is of type F16",
     ),
-    "a type by key": (changed('"F64"', '{"F64":null}'), "'values' is of type {'F64': None}"),
     "integers": (changed('"F64"', '"I64"'), "'values' has type int64 .* not floats"),
     "a huge shape": (changed("[12]", "[1099511627776]"), SIZE),
     "a shape beyond counting": (changed("[12]", f"[{1 << 62},{1 << 62}]"), OVERFLOW),
@@ -163,7 +149,6 @@ P1 = {
         lambda whole: altered(whole, b"[0,96]", b"[8,104]") + bytes(8),
         PLACE + "values",
     ),
-    "backwards": (changed("[0,96]", "[96,0]"), PLACE + "values"),
     "an overlap": (
         changed('"values"', f'"a":{ARRAY},"values"'),
         PLACE,
@@ -184,19 +169,15 @@ LAYERS = {
     "rows from 1": (weights("layers.0.weight.indptr", [1, 2, 3]), "layer 0 does not divide"),
     "too few in rows": (weights("layers.0.weight.indptr", [0, 2, 2]), "does not divide 3 weights"),
     "too many in rows": (weights("layers.1.weight.indptr", [0, 1 << 30]), "does not divide 2"),
-    "negative rows": (weights("layers.0.weight.indptr", [0, -1, 3]), "layer 0 decreases"),
     "a column too far": (weights("layers.0.weight.indices", [0, 2, 1]), "3 columns from 0 to 1"),
     "a negative column": (weights("layers.0.weight.indices", [-1, 1, 1]), "not 3 columns"),
     "a column twice": (weights("layers.0.weight.indices", [1, 1, 1]), "do not increase"),
     "columns in disorder": (weights("layers.1.weight.indices", [1, 0]), "layer 1 do not increase"),
     "a NaN weight": (weights("layers.1.weight.data", [np.nan, 5]), "needs finite numbers"),
-    "an infinite bias": (weights("layers.0.bias", [0, np.inf]), "needs finite numbers"),
     "mismatched layers": (described("[2, 2, 1]", "[2, 3, 1]"), "2 biases for 3 outputs"),
     "another input": (described("[2, 2, 1]", "[1, 2, 1]"), "not 3 columns from 0 to 0"),
     "a layer more": (described("[2, 2, 1]", "[2, 2, 1, 1]"), "8 arrays are not 3 layers"),
-    "no layer": (described("[2, 2, 1]", "[2]"), "8 arrays are not 0 layers"),
     "no widths": (described('"widths"', '"heights"'), "widths is not a list"),
-    "a negative width": (described("[2, 2, 1]", "[-2, 2, 1]"), "something else than integers"),
     "many widths": (described("[2, 2, 1]", f"[{'2,' * 200_000}1]"), "8 arrays are not"),
     "layers in a circle": (changed('"layers.1.bias"', '"layers.-1.bias"'), "1.bias' is missing"),
     "a layer twice": (changed('"layers.1.bias"', '"layers.0.bias"'), f"{PLACE}|a key"),
@@ -219,35 +200,26 @@ P2 = {
     "no levels": (described('"levels": 3', '"level": 3'), "levels is None, not a finite int"),
     "levels of a text": (described('"levels": 3', '"levels": "3"'), "not a finite int"),
     "true levels": (described('"levels": 3', '"levels": true'), "levels is True, not a finite"),
-    "half a level": (described('"levels": 3', '"levels": 3.0'), "levels is 3.0, not a finite int"),
     "level 0": (described('"levels": 3', '"levels": 0'), "levels must be between 1 and 26"),
     "many levels": (described('"levels": 3', '"levels": 27'), "levels must be between 1 and 26"),
     "levels beyond counting": (described('"levels": 3', f'"levels": {1 << 63}'), "finite int"),
-    "levels of many digits": (described('"levels": 3', f'"levels": {4000 * "9"}'), "finite int"),
     "P1 values": (changed('"shape":[9],', '"shape":[3,3],'), r"shape \[3, 3\], but .* 9 vertices"),
     "another grid": (
         described("[1, 1]", "[2, 1]"),
         r"'values' has shape \[9\], but the mesh, refined by 2, has 15 vertices",
     ),
-    "a huge grid": (described("[1, 1]", f"[{(1 << 63) - 1}, {(1 << 63) - 1}]"), "refined by 2"),
-    "steps that vanish": (described("[[1.0, 0.0]", "[[5e-324, 0.0]"), "parallel or zero"),
     "another kind": (described('"p2"', '"p1"'), "the mesh has 4 vertices"),
-    "a hierarchy": (described('"p2"', '"hierarchical"'), "array 'surpluses' is missing"),
-    "NaN": (numbers(8, np.nan), "1 of 9 nodal values are NaN"),
 }  # fmt: skip
 
 #: What is done to the file of a hierarchy of 4 x 2 cells, halved once.
 HIERARCHICAL = {
     "no levels": (described('"levels": 1', '"level": 1'), "levels is None, not a finite int"),
-    "levels by default": (described('"levels": 1', '"levels": null'), "levels is None"),
     "a level more": (described('"levels": 1', '"levels": 2'), "divisible by 4"),
     "a negative level": (described('"levels": 1', '"levels": -1'), "at least 0"),
     "levels beyond memory": (described('"levels": 1', f'"levels": {1 << 62}'), "at most 62"),
     "levels beyond bits": (described('"levels": 1', f'"levels": {1 << 64}'), "not a finite int"),
     "another grid": (described("[4, 2]", "[2, 2]"), "has 9 vertices"),
-    "a huge grid": (described("[4, 2]", f"[{1 << 62}, {1 << 62}]"), "the mesh has"),
     "a mesh that does not nest": (described('"right"', '"right_left"'), "do not nest"),
-    "values": (changed('"surpluses"', '"values"'), "the array 'surpluses' is missing"),
     "NaN": (numbers(8, np.inf), "1 of 15 surpluses are NaN or infinite"),
 }  # fmt: skip
 
@@ -258,9 +230,7 @@ SURROGATE = {
     "no kept": (described('"kept"', '"held"'), "kept is not a list"),
     "a kept more": (described("[2, 1]", "[3, 1]"), "kept must say how many .* of 2 levels, not"),
     "a part of the whole": (described("[2, 1]", "[20, 15]"), "kept must say how many"),
-    "kept elsewhere": (described("[2, 1]", "[1, 2]"), "kept must say how many"),
     "a level of kept less": (described("[2, 1]", "[3]"), "kept must say how many"),
-    "levels of kept more": (described("[2, 1]", "[2, 1, 0]"), "kept must say how many"),
     "huge kept": (described("[2, 1]", f"[2, {1 << 62}]"), "kept must say how many"),
     "kept beyond bits": (described("[2, 1]", f"[2, {1 << 63}]"), "something else than integers"),
     "many kept": (described("[2, 1]", f"[2{999 * ', 1'}]"), "kept is not a list of at most 64"),
@@ -268,18 +238,11 @@ SURROGATE = {
     "a negative error": (described('"error": 0.5', '"error": -0.5'), "must be at least 0"),
     "an infinite bound": (described('"bound": 0.5', '"bound": 1e999'), "not a finite float"),
     "a text as ceiling": (described('"ceiling": 5.0', '"ceiling": "5"'), "not a finite float"),
-    "a huge ceiling": (described('"ceiling": 5.0', f'"ceiling": {400 * "9"}'), "."),
-    "another grid": (described("[4, 2]", "[2, 2]"), "kept must say"),
-    "a smaller grid": (described("[4, 2]", "[2, 0]"), "something else than numbers of cells"),
     "a grid beyond counting": (
         described("[4, 2]", f"[{1 << 40}, {1 << 40}]"), "has at most 9007199254740992 vertices",
     ),
-    "a grid beyond bits": (
-        described("[4, 2]", f"[{1 << 62}, {1 << 62}]"), "has at most 9007199254740992 vertices",
-    ),
     "a mesh that does not nest": (described('"right"', '"right_left"'), "do not nest"),
     "a vertex too far": (weights("vertices", [0, 1, 15]), "numbers of the mesh's vertices"),
-    "a negative vertex": (weights("vertices", [-1, 1, 4]), "numbers of the mesh's vertices"),
     "a vertex twice": (weights("vertices", [0, 4, 4]), "vertices, increasing"),
     "vertices in disorder": (weights("vertices", [1, 0, 4]), "vertices, increasing"),
     "other levels": (weights("vertices", [0, 2, 4]), "kept must say how many"),
@@ -293,11 +256,6 @@ SURROGATE = {
     "coefficients in columns": (
         changed('"F64","shape":[3]', '"F64","shape":[3,1]'), "coefficients must have shape",
     ),
-    "an array more": (
-        changed('"vertices"', '"a":{"dtype":"F64","shape":[0],"data_offsets":[0,0]},"vertices"'),
-        "the array 'a' belongs to no such network",
-    ),
-    "no vertices": (changed('"vertices"', '"places"'), "the array 'vertices' is missing"),
 }  # fmt: skip
 
 #: By kind, a network and what is done to its file.
@@ -398,18 +356,6 @@ def test_a_surrogate_on_a_grid_of_no_memory_is_loaded_but_not_cut(comm, tmp_path
         with pytest.raises(FileFormatError, match="is not cut into blocks"):
             load(tmp_path / "network", comm=comm, layout="blocks")
     assert kinds.MAX_SIDE >= 1 << 20
-
-
-def test_what_metadata_say_of_each_kind(tmp_path):
-    for kind, keys in (
-        ("p2", {"grid", "levels"}),
-        ("hierarchical", {"grid", "levels"}),
-        ("surrogate", {"grid", "levels", "kept", "error", "bound", "h1_error", "ceiling"}),
-    ):
-        save(HOSTILE[kind][0](), tmp_path / kind)
-        facts = files.metadata(tmp_path / kind)
-        assert facts.keys() == keys | {"version", "kind", "dtype", "names", "units"}
-        assert facts["kind"] == kind
 
 
 #: Files that are damaged, 10⁴ times in all: half of the changes fall into the header.

@@ -101,13 +101,12 @@ def test_derivatives_by_nodal_values_are_the_hats(diagonal, rng):
 def test_sparse_layers_learn_as_dense_ones_do(rng):
     network = network_on("rotated", (3, 2), "left_right", rng, outputs=(2,))
     x = rows(at(network.mesh, rng.random((2, 50)) * 3)).requires_grad_()
-    dense = to_torch(network, trainable="all")
-    sparse = to_torch(network, trainable="all", sparse=True)
-    of_points = [torch.autograd.grad(m(x).square().sum(), x)[0] for m in (dense, sparse)]
+    modules = [to_torch(network, trainable="all", sparse=sparse) for sparse in (False, True)]
+    of_points = [torch.autograd.grad(m(x).square().sum(), x)[0] for m in modules]
     assert torch.allclose(*of_points, rtol=1e-10)
-    for module in (dense, sparse):
+    for module in modules:
         module(x).square().sum().backward()
-    for one, other in zip(dense[::2], sparse[::2], strict=True):
+    for one, other in zip(*(module[::2] for module in modules), strict=True):
         rows_, columns = other.indices
         assert torch.allclose(one.weight.grad[rows_, columns], other.weight.grad, rtol=1e-10)
         assert torch.allclose(one.bias.grad, other.bias.grad, rtol=1e-10)
@@ -290,17 +289,16 @@ def test_what_is_no_module_is_refused(rng):
         from_torch(to_torch(p2_on("unit", (1, 1), "right", rng), form="active"))
 
 
-OPTIONS = {
-    "form": ({"form": "dense"}, 'form must be "relu" or "active"'),
-    "trainable": ({"trainable": True}, "trainable must be False"),
-    "lines": ({"form": "active", "trainable": "all"}, "lines of its mesh"),
-    "sparse": ({"form": "active", "sparse": True}, "leave sparse out"),
-}
+OPTIONS = [
+    ({"form": "dense"}, 'form must be "relu" or "active"'),
+    ({"trainable": True}, "trainable must be False"),
+    ({"form": "active", "trainable": "all"}, "lines of its mesh"),
+    ({"form": "active", "sparse": True}, "leave sparse out"),
+]
 
 
-@pytest.mark.parametrize("case", OPTIONS)
-def test_bad_options_are_refused_on_every_rank(comm, case, rng):
-    options, message = OPTIONS[case]
+@pytest.mark.parametrize(("options", "message"), OPTIONS)
+def test_bad_options_are_refused_on_every_rank(comm, options, message, rng):
     V = fem.functionspace(rectangle(comm), ("P", 1))
     network = fe_relu.network_from_function(random_function(V, rng), layout="blocks")
     with pytest.raises(ValueError, match=message):
