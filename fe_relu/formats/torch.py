@@ -213,8 +213,10 @@ def _difference(module: torch.nn.Module, network: ReLUNetwork | P1Network) -> st
             part.training = mode
     x, eps = points.cpu().double().numpy().T, torch.finfo(like.dtype).eps
     expected, roundoff = values_and_roundoff(network, x, eps)
-    if not isinstance(found, torch.Tensor) or tuple(found.shape) != expected.T.shape:
-        return f"the module gives {_shape(found)}, its layers {expected.T.shape}"
+    if not isinstance(found, torch.Tensor):
+        return f"the module gives a {type(found).__name__}, no tensor"
+    if tuple(found.shape) != expected.T.shape:
+        return f"the module gives numbers {tuple(found.shape)}, its layers {expected.T.shape}"
     values = found.cpu().double().numpy().T
     worst = np.unravel_index(np.argmax(np.abs(values - expected) - roundoff), values.shape)
     if np.abs(values - expected)[worst] <= 2 * roundoff[worst]:
@@ -222,18 +224,16 @@ def _difference(module: torch.nn.Module, network: ReLUNetwork | P1Network) -> st
     return f"the module gives {values[worst]:.6g} where its layers give {expected[worst]:.6g}"
 
 
-def _shape(found: Any) -> Any:
-    return tuple(found.shape) if hasattr(found, "shape") else type(found).__name__
-
-
 def _suspects(module: torch.nn.Module) -> str:
     """The modules inside that may compute something else than their layers say, and why."""
+    from torch.nn.utils.parametrize import is_parametrized
+
     found = []
     for name, part in module.named_modules():
         reasons = {
             "hooks": part._forward_hooks or part._forward_pre_hooks,
             "a forward of its own": "forward" in vars(part),
-            "parametrized weights": hasattr(part, "parametrizations"),
+            "parametrized weights": is_parametrized(part),
         }
         reason = " and ".join(reason for reason, holds in reasons.items() if holds)
         found += [f"{name or 'it'!r} has {reason}"] if reason else []
