@@ -104,8 +104,8 @@ OUTPUTS = ((), (2,))
 
 
 @cache
-def domain(row, *, alone=False, dtype="f8"):
-    return MESHES[row].make(MPI.COMM_SELF if alone else MPI.COMM_WORLD, dtype=dtype)
+def domain(row, *, alone=False, **options):
+    return MESHES[row].make(MPI.COMM_SELF if alone else MPI.COMM_WORLD, **options)
 
 
 def function_on(msh, degree, outputs=(), seed=7):
@@ -511,13 +511,13 @@ def test_copies_of_whole_networks_are_alone_and_spread_ones_are_not_copied(plain
 
 
 def test_functions_come_back_bit_for_bit_on_any_partition(row, comm):
-    shapes = ((), (2,), (2, 2))
+    shapes = ((), (2, 2))
     for kind, layout, dtype, shape in each(("P1", "P2"), LAYOUTS[1:], MESHES[row].floats, shapes):
         degree, network_of = KINDS[kind]
         u = function_on(domain(row, dtype=dtype), degree, shape)
         u.x.array[u.x.array < -1] *= 0.0  # −0.0 too
         network = network_of(u, layout)
-        elsewhere = MESHES[row].make(comm, dtype=dtype, partitioner=on_first_rank)
+        elsewhere = domain(row, dtype=dtype, partitioner=on_first_rank)
         expected = function_on(elsewhere, degree, shape)
         expected.x.array[expected.x.array < -1] *= 0.0
         for function in (u, expected):
@@ -536,7 +536,7 @@ def test_networks_are_interpolated_once_or_by_plans(plain, comm):
         W = fem.functionspace(domain(PLAIN[plain]), element)
         one, later = (made(plain, kind, layout, "f8", (2,), seed) for seed in (7, 8))
         u, transfer = fem.Function(W), interpolation_plan(one, W) if kind in NODAL else None
-        for network, seed in ((one, 7), (later, 8), (one, 7)):
+        for network, seed in ((later, 8), (one, 7)):
             found, expected = fem.Function(W), fem.Function(W)
             found.interpolate(network)
             expected.interpolate(made(plain, kind, "alone", "f8", (2,), seed))
@@ -569,19 +569,20 @@ def test_nodes_outside_are_extended_marked_or_refused(plain, comm):
 
 def test_a_conversion_serves_a_time_series(row, comm):
     """And leaves no trace in networks that it made before; ghosts need no update."""
-    for degree, layout, dtype, shape in each((1, 2), LAYOUTS[1:], MESHES[row].floats, OUTPUTS):
-        steps = [function_on(domain(row, dtype=dtype), degree, shape, seed) for seed in (7, 8)]
+    for degree, layout, dtype in each((1, 2), LAYOUTS[1:], MESHES[row].floats):
+        steps = [function_on(domain(row, dtype=dtype), degree, (2,), seed) for seed in (7, 8)]
         V = steps[0].function_space
         conversion, u, found = Conversion(V, layout=layout), steps[0].copy(), []
-        for step in (*steps, steps[0]):
+        for step in (steps[1], *steps):
             u.x.array[:] = step.x.array
             u.x.array[V.dofmap.index_map.size_local * V.dofmap.index_map_bs :] = np.nan
             found.append(conversion(u))
             assert found[-1].mesh is conversion.mesh
             assert found[-1].layout is conversion.layout
         u.x.array[:] = 0
-        for step, network in zip((*steps, steps[0]), found, strict=True):
+        for step, network in zip(steps, found[1:], strict=True):
             assert same(network, network_from_function(step, layout=layout))
+        assert same(found[0], found[2])
         if degree == 1:
             hidden = [ReLUNetwork(network.explicit().layers[:-1]) for network in found[:2]]
             assert same_layers(*hidden)
