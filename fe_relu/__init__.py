@@ -25,7 +25,7 @@ from fe_relu.hierarchy.basis import HierarchicalNetwork
 from fe_relu.hierarchy.surrogate import Surrogate
 from fe_relu.layers.network import Affine, ReLUNetwork, concatenate
 from fe_relu.meshes.grid.grid import Grid
-from fe_relu.meshes.recognition.cells import NotStructuredError
+from fe_relu.meshes.recognition.recognise import NotStructuredError
 from fe_relu.networks.p1 import P1Network
 from fe_relu.networks.p2 import P2Network
 

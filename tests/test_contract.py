@@ -8,7 +8,7 @@ are, so that the last line printed says what failed.
 import copy
 import pickle
 from dataclasses import FrozenInstanceError, fields, replace
-from functools import cache
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 from mpi4py import MPI
@@ -47,14 +47,37 @@ from fe_relu import (
 from fe_relu.basics import threads
 from fe_relu.parallel.layouts import Alone
 
+LAYOUTS = ("alone", "replicated", "blocks")
+OUTPUTS = ((), (2,))
+
+
+def converted(**levels):
+    return lambda u, **options: network_from_function(u, **levels, **options)
+
+
+def surrogate(u, **options):
+    return fe_relu.hierarchical_from_function(u, **options).compress(tol=0.4, relative=True)
+
+
+#: Kinds of networks by their degree, and how a function becomes one, with options of `Conversion`.
+NODAL = {
+    "P1": (1, converted()),
+    "P2": (2, converted(levels=3)),
+    "flat P2": (2, converted(levels=1)),
+}
+KINDS = {**NODAL, "surrogate": (1, surrogate)}
+
 
 class Row(NamedTuple):
-    """A mesh that dolfinx makes."""
+    """A mesh that dolfinx makes, and which networks there are on it."""
 
     make: Any  # from a communicator and options of dolfinx: the mesh
     bound: Any  # from our mesh, points, values and dtype: roundoff allowed in values at points
-    halved: bool  # whether it is one that was halved, so that it has surrogates
+    kinds: tuple[str, ...] = tuple(NODAL)
+    layouts: tuple[str, ...] = LAYOUTS
     floats: tuple[str, ...] = FLOATS  # types that tell its vertices apart
+    layers: bool = True  # whether networks have explicit layers
+    options: dict[str, Any] = {}  # of `Conversion`
 
 
 def grid(diagonal, shape, image=None, *, box="unit", floats=FLOATS, **options):
@@ -63,7 +86,7 @@ def grid(diagonal, shape, image=None, *, box="unit", floats=FLOATS, **options):
         return msh if image is None else mapped(msh, MAPS[image])
 
     halved = diagonal != "right_left" and not any(n % 2 for n in shape)
-    return Row(make, bound, halved, floats)
+    return Row(make, bound, tuple(KINDS) if halved else tuple(NODAL), LAYOUTS, floats)
 
 
 MESHES = {
@@ -82,27 +105,6 @@ MESHES = {
 PLAIN = {"right": "crossed, sheared"}
 
 
-def converted(**options):
-    return lambda u, layout: network_from_function(u, layout=layout, **options)
-
-
-def surrogate(u, layout):
-    h = fe_relu.hierarchical_from_function(u, layout=layout)
-    return h.compress(tol=0.4, relative=True)
-
-
-#: Kinds of networks by their degree, and how a function in a layout becomes one.
-NODAL = {
-    "P1": (1, converted()),
-    "P2": (2, converted(levels=3)),
-    "flat P2": (2, converted(levels=1)),
-}
-KINDS = {**NODAL, "surrogate": (1, surrogate)}
-
-LAYOUTS = ("alone", "replicated", "blocks")
-OUTPUTS = ((), (2,))
-
-
 @cache
 def domain(row, *, alone=False, **options):
     return MESHES[row].make(MPI.COMM_SELF if alone else MPI.COMM_WORLD, **options)
@@ -119,14 +121,16 @@ def made(row, kind, layout="alone", dtype="f8", outputs=(), seed=7):
     """The network of the same random function; alone, it is made without the other ranks."""
     alone, (degree, network_of) = layout == "alone", KINDS[kind]
     u = function_on(domain(row, alone=alone, dtype=dtype), degree, outputs, seed)
-    return network_of(u, "replicated").whole() if alone else network_of(u, layout)
+    network = network_of(u, layout="replicated" if alone else layout, **MESHES[row].options)
+    return network.whole() if alone else network
 
 
 def cases_of(row, kinds=KINDS, layouts=("alone",), floats=FLOATS, outputs=OUTPUTS):
     """All that a mesh has of these, as `made` takes them."""
-    for case in each(kinds, layouts, floats, outputs):
-        if case[2] in MESHES[row].floats and (case[0] in NODAL or MESHES[row].halved):
-            yield case
+    mesh = MESHES[row]
+    wanted = ((kinds, mesh.kinds), (layouts, mesh.layouts), (floats, mesh.floats))
+    has = [[name for name in names if name in there] for names, there in wanted]
+    yield from each(*has, outputs)
 
 
 def networks(row, *args, **options):
@@ -183,13 +187,14 @@ def plain(request):
 def test_values_are_those_of_all_neurons_and_of_nodes(row, rng):
     for network in networks(row):
         x = everywhere(network.mesh, rng).astype(network.dtype)
-        active, every = network(x), network.explicit()(x)
-        assert active.shape == every.shape
-        assert active.dtype == every.dtype == network.dtype
-        assert (np.abs(active - every) <= slack(row, network, x)).all()
         far = beyond(network.mesh, rng).astype(network.dtype)
         assert not network(far).any()
-        assert not network.explicit()(far).any()
+        if MESHES[row].layers:
+            active, every = network(x), network.explicit()(x)
+            assert active.shape == every.shape
+            assert active.dtype == every.dtype == network.dtype
+            assert (np.abs(active - every) <= slack(row, network, x)).all()
+            assert not network.explicit()(far).any()
         nodal = network.to_p1() if isinstance(network, Surrogate) else network
         x = nodal.node_mesh.vertices().astype(network.dtype)
         assert (np.abs(network(x) - nodal.values) <= slack(row, network, x)).all()
@@ -202,11 +207,12 @@ def test_gradients_are_the_slopes_of_all_neurons(row, rng):
         anywhere, _ = weights_in_cell(len(cells), 20, rng)
         x = np.hstack([inside(network.mesh, anywhere), around(network.mesh, rng)])
         x = x.astype(network.dtype)
-        found, exact = network.gradient(x), slopes(network.explicit(), x)
-        assert found.shape == exact.shape
-        assert found.dtype == network.dtype
-        assert (np.abs(found - exact) * shortest.min() <= 16 * slack(row, network, x)).all()
-        assert not network.gradient(beyond(network.mesh, rng)).any()
+        found, far = network.gradient(x), network.gradient(beyond(network.mesh, rng))
+        assert not far.any()
+        if MESHES[row].layers:
+            exact = slopes(network.explicit(), x)
+            assert (found.shape, found.dtype) == (exact.shape, network.dtype)
+            assert (np.abs(found - exact) * shortest.min() <= 16 * slack(row, network, x)).all()
 
 
 def slopes(network, x):
@@ -320,16 +326,18 @@ def test_every_layout_gives_the_bits_of_one_process(row, comm):
                 found, expected = ask(x), ask_alone(x)
                 assert (found.dtype, found.shape) == (expected.dtype, expected.shape)
                 assert found.tobytes() == expected.tobytes()
-        assert same_layers(network.explicit(), alone.explicit())
+        if MESHES[row].layers:
+            assert same_layers(network.explicit(), alone.explicit())
         if kind in NODAL:
             assert (network.error_bound, network.size) == (alone.error_bound, alone.size)
 
 
 def test_a_plan_gives_the_values_of_any_network_on_its_mesh(row, comm):
     """Of other values, numbers of outputs, and degrees; and again of the first."""
-    for kind, layout, dtype in each(NODAL, LAYOUTS, MESHES[row].floats):
-        one, later = (made(row, kind, layout, dtype, (), seed) for seed in (7, 8))
-        others = [made(row, other, layout, dtype, (2,)) for other in NODAL]
+    degrees = [kind for kind in NODAL if kind in MESHES[row].kinds]
+    for kind, layout, dtype, shape in cases_of(row, NODAL, LAYOUTS, outputs=((),)):
+        one, later = (made(row, kind, layout, dtype, shape, seed) for seed in (7, 8))
+        others = [made(row, other, layout, dtype, (2,)) for other in degrees]
         x = own_points(one, comm.rank, None if comm.rank == comm.size - 1 else 100)
         plan = one.plan(x)
         for network in (one, later, *others, one):
@@ -338,7 +346,7 @@ def test_a_plan_gives_the_values_of_any_network_on_its_mesh(row, comm):
 
 
 def test_a_plan_refuses_networks_that_do_not_fit(plain, comm):
-    for kind, layout in each(NODAL, LAYOUTS):
+    for kind, layout, *_ in cases_of(plain, NODAL, LAYOUTS, ("f8",), ((),)):
         network = made(plain, kind, layout)
         x = own_points(network, comm.rank, 50)
         plan = network.plan(x)
@@ -375,16 +383,16 @@ def test_points_outside_are_extended_marked_or_refused(row, comm, rng):
 
 
 def test_shapes_of_answers_also_for_no_points(plain):
-    for kind, outputs, outside in each(KINDS, ((), (1,), (3,)), ("extend", "nan", "raise")):
-        network = made(plain, kind, "alone", "f8", outputs)
-        lead, dim = outputs if outputs == (3,) else (), network.mesh.dim
+    for network in networks(plain, floats=("f8",), outputs=((), (1,), (3,))):
+        lead, dim = (3,) if network.dim_out == 3 else (), network.mesh.dim
         assert (network.dim_in, network.dim_out) == (dim, (*lead, 1)[0])
         none = (np.empty((dim, 0)), np.empty((3, 0)), np.empty((0, 3)).T, [[]] * dim)
-        for x in (*none, np.ones((dim, 4))):
-            shapes = [ask(x, outside=outside).shape for ask in questions(network)]
+        for x in (*none, network.mesh.vertices()[:, :4]):
             shape = (*lead, np.shape(x)[1])
-            assert network.explicit()(x).shape == shape
-            assert shapes == [shape, (*lead, dim, np.shape(x)[1]), shape][: len(shapes)]
+            assert not MESHES[plain].layers or network.explicit()(x).shape == shape
+            for outside in ("extend", "nan", "raise"):
+                shapes = [ask(x, outside=outside).shape for ask in questions(network)]
+                assert shapes == [shape, (*lead, dim, np.shape(x)[1]), shape][: len(shapes)]
 
 
 def with_bad_points(dim, count):
@@ -417,7 +425,8 @@ BAD_POINTS = {
 
 def test_impossible_points_on_one_rank_are_refused_on_all(plain, comm):
     last = comm.size - 1
-    for kind, layout, name in each(KINDS, LAYOUTS, BAD_POINTS):
+    cases = list(cases_of(plain, KINDS, LAYOUTS, ("f8",), ((),)))
+    for (kind, layout, *_), name in each(cases, BAD_POINTS):
         network, (bad, error, message) = made(plain, kind, layout), BAD_POINTS[name]
         if name == "of more dimensions" and network.dim_in == 3:
             continue
@@ -447,7 +456,7 @@ BAD_VALUES = {
 
 
 def test_impossible_values_are_refused(plain):
-    for kind, name in each(NODAL, BAD_VALUES):
+    for kind, name in each([kind for kind in NODAL if kind in MESHES[plain].kinds], BAD_VALUES):
         network, (bad, error, message) = made(plain, kind), BAD_VALUES[name]
         with pytest.raises(error, match=message):
             type(network)(network.mesh, bad(network.values.size))
@@ -512,18 +521,17 @@ def test_copies_of_whole_networks_are_alone_and_spread_ones_are_not_copied(plain
 
 def test_functions_come_back_bit_for_bit_on_any_partition(row, comm):
     shapes = ((), (2, 2))
-    for kind, layout, dtype, shape in each(("P1", "P2"), LAYOUTS[1:], MESHES[row].floats, shapes):
+    for kind, layout, dtype, shape in cases_of(row, ("P1", "P2"), LAYOUTS[1:], outputs=shapes):
         degree, network_of = KINDS[kind]
-        u = function_on(domain(row, dtype=dtype), degree, shape)
-        u.x.array[u.x.array < -1] *= 0.0  # −0.0 too
-        network = network_of(u, layout)
-        elsewhere = domain(row, dtype=dtype, partitioner=on_first_rank)
-        expected = function_on(elsewhere, degree, shape)
-        expected.x.array[expected.x.array < -1] *= 0.0
-        for function in (u, expected):
-            back, certificate = function_from_network(network, function.function_space)
+        meshes = domain(row, dtype=dtype), domain(row, dtype=dtype, partitioner=on_first_rank)
+        functions = [function_on(msh, degree, shape) for msh in meshes]
+        for u in functions:
+            u.x.array[u.x.array < -1] *= 0.0  # −0.0 too
+        network = network_of(functions[0], layout=layout, **MESHES[row].options)
+        for u in functions:
+            back, certificate = function_from_network(network, u.function_space)
             assert back.x.array.dtype == dtype
-            assert back.x.array.tobytes() == function.x.array.tobytes()
+            assert back.x.array.tobytes() == u.x.array.tobytes()
             assert certificate.exact == (degree == 1)
             assert certificate.lower <= network.error_bound <= certificate.upper
 
@@ -532,7 +540,8 @@ SPACES = (("P", 1, (2,)), ("P", 2, (2,)), ("DG", 1, (2,)), ("DG", 0, (2,)))
 
 
 def test_networks_are_interpolated_once_or_by_plans(plain, comm):
-    for kind, layout, element in each(KINDS, LAYOUTS[1:], SPACES):
+    cases = list(cases_of(plain, KINDS, LAYOUTS[1:], ("f8",), ((2,),)))
+    for (kind, layout, *_), element in each(cases, SPACES):
         W = fem.functionspace(domain(PLAIN[plain]), element)
         one, later = (made(plain, kind, layout, "f8", (2,), seed) for seed in (7, 8))
         u, transfer = fem.Function(W), interpolation_plan(one, W) if kind in NODAL else None
@@ -556,7 +565,8 @@ def test_nodes_outside_are_extended_marked_or_refused(plain, comm):
     def planned(network, **options):
         return interpolation_plan(network, V, **options)(network).x.array
 
-    for kind, layout, interpolated in each(NODAL, LAYOUTS[1:], (back, planned)):
+    cases = list(cases_of(plain, NODAL, LAYOUTS[1:], ("f8",), ((),)))
+    for (kind, layout, *_), interpolated in each(cases, (back, planned)):
         network = made(plain, kind, layout)
         out = ~network.mesh.contains(V.tabulate_dof_coordinates().T[: network.dim_in])
         assert comm.allreduce(out.sum()) > 0
@@ -569,10 +579,12 @@ def test_nodes_outside_are_extended_marked_or_refused(plain, comm):
 
 def test_a_conversion_serves_a_time_series(row, comm):
     """And leaves no trace in networks that it made before; ghosts need no update."""
-    for degree, layout, dtype in each((1, 2), LAYOUTS[1:], MESHES[row].floats):
-        steps = [function_on(domain(row, dtype=dtype), degree, (2,), seed) for seed in (7, 8)]
+    for kind, layout, dtype, shape in cases_of(row, ("P1", "P2"), LAYOUTS[1:], outputs=((2,),)):
+        options = {"layout": layout, **MESHES[row].options}
+        msh = domain(row, dtype=dtype)
+        steps = [function_on(msh, KINDS[kind][0], shape, seed) for seed in (7, 8)]
         V = steps[0].function_space
-        conversion, u, found = Conversion(V, layout=layout), steps[0].copy(), []
+        conversion, u, found = Conversion(V, **options), steps[0].copy(), []
         for step in (steps[1], *steps):
             u.x.array[:] = step.x.array
             u.x.array[V.dofmap.index_map.size_local * V.dofmap.index_map_bs :] = np.nan
@@ -581,18 +593,18 @@ def test_a_conversion_serves_a_time_series(row, comm):
             assert found[-1].layout is conversion.layout
         u.x.array[:] = 0
         for step, network in zip(steps, found[1:], strict=True):
-            assert same(network, network_from_function(step, layout=layout))
+            assert same(network, network_from_function(step, **options))
         assert same(found[0], found[2])
-        if degree == 1:
+        if kind == "P1" and MESHES[row].layers:
             hidden = [ReLUNetwork(network.explicit().layers[:-1]) for network in found[:2]]
             assert same_layers(*hidden)
 
 
 def test_a_mesh_that_has_moved_is_noticed_on_all_ranks(plain, comm):
-    for degree, layout, dtype in each((1, 2), LAYOUTS[1:], FLOATS):
+    for kind, layout, dtype, _ in cases_of(plain, ("P1", "P2"), LAYOUTS[1:], outputs=((),)):
         msh = MESHES[plain].make(comm, dtype=dtype)
-        u = function_on(msh, degree)
-        conversion = Conversion(u.function_space, layout=layout)
+        u = function_on(msh, KINDS[kind][0])
+        conversion = Conversion(u.function_space, layout=layout, **MESHES[plain].options)
         network = conversion(u)
         transfer = interpolation_plan(network, u.function_space)
         kept = msh.geometry.x.copy()
@@ -612,21 +624,19 @@ def test_a_mesh_that_has_moved_is_noticed_on_all_ranks(plain, comm):
 
 def quarrels(row, layout, odd):
     """Calls that the rank that is odd makes in another way than the others."""
-    one, wide, quadratic = (
-        made(row, *case) for case in (("P1", layout), ("P1", layout, "f8", (2,)), ("P2", layout))
-    )
-    msh = domain(row)
-    V, V2, W = (fem.functionspace(msh, ("P", *element)) for element in ((1,), (2,), (1, (2,))))
-    conversion, u, z = Conversion(V, layout=layout), fem.Function(V), fem.Function(V, dtype="c16")
-    other = fem.Function(fem.functionspace(msh, ("P", 1)))
+    has_p2, convert = "P2" in MESHES[row].kinds, partial(Conversion, **MESHES[row].options)
+    one, wide = (made(row, "P1", layout, "f8", outputs) for outputs in OUTPUTS)
+    V, V2, W = (fem.functionspace(domain(row), ("P", *more)) for more in ((1,), (2,), (1, (2,))))
+    conversion, u, z = convert(V, layout=layout), fem.Function(V), fem.Function(V, dtype="c16")
+    other = fem.Function(fem.functionspace(domain(row), ("P", 1)))
     mine, x, nodes = (wide if odd else one), own_points(one, 0, 60), np.arange(3)
+    kind = made(row, "P2" if odd and has_p2 else "P1", layout)
     plan, transfer = one.plan(x), interpolation_plan(one, V)
-    return {
-        "layouts": lambda: Conversion(V, layout="blocks" if odd else "replicated"),
-        "degrees": lambda: Conversion(V2 if odd else V),
-        "value shapes": lambda: Conversion(W if odd else V),
-        "levels": lambda: Conversion(V2, levels=3 + odd),
-        "tolerances": lambda: Conversion(V, rtol=1e-8 * (1 + odd)),
+    calls = {
+        "layouts": lambda: convert(V, layout="blocks" if odd else "replicated"),
+        "degrees": lambda: convert(V2 if odd else V),
+        "value shapes": lambda: convert(W if odd else V),
+        "tolerances": lambda: convert(V, rtol=1e-8 * (1 + odd)),
         "spaces of functions": lambda: conversion(other if odd else u),
         "no function": lambda: conversion(None if odd else u),
         "complex": lambda: conversion(z if odd else u),
@@ -634,19 +644,16 @@ def quarrels(row, layout, odd):
         "no root": lambda: one.gather(None if odd else 0),
         "half a root": lambda: one.gather(0.5 if odd else 0),
         "questions": lambda: one.gradient(x) if odd else one(x),
-        "kinds": lambda: (quadratic if odd else one)(x),
         "outputs": lambda: mine(x),
         "outputs of gradients": lambda: mine.gradient(x),
         "outputs of plans": lambda: mine.plan(x),
         "planned outputs": lambda: plan(mine),
-        "planned kinds": lambda: plan(quadratic if odd else one),
         "gathered outputs": lambda: mine.gather(),
-        "gathered kinds": lambda: (quadratic if odd else one).gather(),
         "outputs at nodes": lambda: mine.nodal_values(nodes),
         "interpolated outputs": lambda: transfer(mine),
         "outputs to a function": lambda: function_from_network(mine, V),
         "outputs and spaces": lambda: function_from_network(mine, W if odd else V),
-        "layers": lambda: function_from_network(one.whole().explicit() if odd else one, V),
+        "a callable": lambda: function_from_network(one.whole().__call__ if odd else one, V),
         "elements": lambda: function_from_network(one, V2 if odd else V),
         "no space for a function": lambda: function_from_network(one, None if odd else V),
         "no network": lambda: function_from_network(None if odd else one, V),
@@ -654,12 +661,19 @@ def quarrels(row, layout, odd):
         "outputs to plan": lambda: interpolation_plan(mine, V),
         "no network to plan": lambda: interpolation_plan(None if odd else one, V),
     }
+    of_p2 = {
+        "levels": lambda: convert(V2, levels=3 + odd),
+        "kinds": lambda: kind(x),
+        "planned kinds": lambda: plan(kind),
+        "gathered kinds": lambda: kind.gather(),
+    }
+    return calls | of_p2 if has_p2 else calls
 
 
 @pytest.mark.skipif(MPI.COMM_WORLD.size == 1, reason="one rank agrees with itself")
 @pytest.mark.parametrize("odd", [0, -1])
 def test_ranks_that_disagree_raise_together(plain, comm, odd):
-    for (layout,) in each(LAYOUTS[1:]):
+    for (layout,) in each(MESHES[plain].layouts[1:]):
         calls = quarrels(plain, layout, comm.rank == odd % comm.size)
         network = made(plain, "P1", layout)
         for (name,) in each(calls):

@@ -133,7 +133,9 @@ def bounds_around(network: Any) -> NetworkBounds:
     over_mesh = bounds(network)
     box, outline = np.array(over_mesh.box), np.array(over_mesh.outline)
     is_box = ((outline == box[:, :1]) | (outline == box[:, 1:])).all()
-    return replace(over_mesh, outline=None) if is_box else bounds(network, box.tolist())
+    if is_box:
+        return replace(over_mesh, outline=None)
+    return bounds(network, [(low, high) for low, high in box])
 
 
 def _region(network: Any, sides: npt.NDArray | None) -> tuple[npt.NDArray, npt.NDArray | None]:

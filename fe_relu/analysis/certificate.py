@@ -6,17 +6,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import singledispatch
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from fe_relu.analysis.patches import SAMPLES, Patch
-from fe_relu.analysis.piecewise import NODAL_FACTOR, Triangles
+from fe_relu.analysis.lipschitz import reach, slopes, steepest
+from fe_relu.analysis.patches import Patch
+from fe_relu.analysis.piecewise import NODAL_FACTOR, Triangles, samples_of
 from fe_relu.hierarchy.surrogate import Surrogate
 from fe_relu.layers.network import ReLUNetwork
 from fe_relu.meshes.grid.grid import Grid, on_grid
 from fe_relu.meshes.grid.overlay import overlay_points
+from fe_relu.meshes.simplices.mesh import SimplexMesh
 from fe_relu.networks.nodal import NodalNetwork
 from fe_relu.networks.p1 import P1Network
 from fe_relu.networks.p2 import P2Network
@@ -98,20 +100,38 @@ class Bounds:
 @singledispatch
 def difference(network: Callable, triangles: Triangles) -> Bounds:
     """Bounds of sup |network − function| over the triangles; for a plain callable, from samples."""
+    return Bounds.of(_seen(network, triangles), np.inf, 0.0)
+
+
+def _seen(network: Callable, triangles: Triangles) -> npt.NDArray:
+    """|network − function| at some points of each cell.
+
+    One call: the network may be collective, and ranks have different numbers of cells.
+    """
+    samples = samples_of(len(triangles.corners))
     every = np.arange(triangles.corners.shape[1])
-    cell, sample = (a.ravel() for a in np.meshgrid(every, np.arange(len(SAMPLES))))
-    x, values = triangles.at(cell, SAMPLES[sample].T)
-    # One call: the network may be collective, and ranks have different numbers of cells.
-    return Bounds.of(np.abs(network(x) - values), np.inf, 0.0)
+    cell, sample = (a.ravel() for a in np.meshgrid(every, np.arange(len(samples))))
+    x, values = triangles.at(cell, samples[sample].T)
+    return np.abs(network(x) - values)
 
 
 @difference.register
 def _(network: P1Network, triangles: Triangles) -> Bounds:
     """The difference of two P1 functions is P1 on the overlay of both meshes.
 
-    Its sup is attained at a vertex of the overlay, and all of those are looked at.
+    Its sup is attained at a vertex of the overlay. On a grid all of those are looked at; elsewhere
+    some points are, and slopes bound what lies between.
     """
-    return _on_overlay(network, network, on_grid(network.mesh, CERTIFIED), 1, triangles)
+    if network.mesh.is_structured:
+        return _on_overlay(network, network, on_grid(network.mesh, CERTIFIED), 1, triangles)
+    roundoff = _roundoff(network, triangles)
+    seen = _seen(network, triangles)
+    mesh = cast(SimplexMesh, network.mesh)
+    steep = steepest(mesh, np.atleast_2d(network.whole().values))
+    corners, values = triangles.corners, triangles.values.astype(float)
+    between = (steep + slopes(triangles.points, corners, values)) * reach(triangles.points, corners)
+    upper = seen.max(initial=0) + between.max(initial=0) + triangles.bumps().max(initial=0)
+    return Bounds.of(seen - roundoff, upper + roundoff, roundoff)
 
 
 @difference.register
@@ -168,9 +188,7 @@ def copied_bounds(
     """
     rounding = np.abs(triangles.values - nodal).max(initial=0)
     between = NODAL_FACTOR[network.degree] * rounding
-    grid = on_grid(network.mesh, CERTIFIED)
-    places = grid.refined(network.degree).lattice_positions(nodes) / network.degree
-    shifts = np.abs(grid.to_lattice(triangles.points) - places).sum(axis=0)
+    shifts = network.mesh.shifts(triangles.points, nodes, network.degree)
     shifted = network.steepness * shifts.max(initial=0) * network.size
     roundoff = _roundoff(network, triangles)
     apart = max(rounding, network.error_bound - between)
@@ -191,12 +209,14 @@ def _coarsest(*dtypes: np.dtype) -> np.dtype:
 
 @difference.register
 def _(network: ReLUNetwork, triangles: Triangles) -> Bounds:
-    """Layer by layer, the deviation from affine inside each cell.
+    """Layer by layer, the deviation from affine inside each cell; of triangles only.
 
     A neuron that keeps its sign on a cell adds none. One that changes sign bends by at most
     p·q/(p + q), where p and −q are its largest and its smallest value at the corners; it bends
     downward from the interpolant, because a ReLU is convex.
     """
+    if len(triangles.points) != 2:
+        return Bounds.of(_seen(network, triangles), np.inf, 0.0)
     bounds = Bounds()
     eps = float(np.finfo(_coarsest(network.dtype, triangles.points.dtype)).eps)
     for cells in _tiles(triangles):

@@ -136,7 +136,8 @@ def _layer_by_layer(
 ) -> list[npt.NDArray[np.float64]]:
     """Of at most so many awake neurons of the second layer, if hats are little enough off."""
     uppers = [upper for _, upper in interval_bounds(network.layers, box).layers]
-    size, error = np.abs(box).max(axis=1), np.zeros(len(box))
+    size: npt.NDArray = np.abs(box).max(axis=1)
+    error: npt.NDArray = np.zeros(len(box))
     found: list[npt.NDArray[np.float64]] = []
     for k, layer in enumerate(network.layers):
         few = k == 2 and error.max(initial=0) <= MOST_OFF

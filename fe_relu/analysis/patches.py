@@ -10,14 +10,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from fe_relu.analysis.piecewise import Triangles
+from fe_relu.analysis.piecewise import Triangles, samples_of
 from fe_relu.layers.network import Affine, relu
 from fe_relu.meshes.grid.midpoints import EDGES
 
-#: Points looked at in each cell, barycentric: the corners, the middles of the edges, the centroid.
-SAMPLES = np.array(
-    [[6, 0, 0], [0, 6, 0], [0, 0, 6], [3, 3, 0], [0, 3, 3], [3, 0, 3], [2, 2, 2]]
-) / 6  # fmt: skip
+SAMPLES = samples_of(3)
 
 
 @dataclass(frozen=True)

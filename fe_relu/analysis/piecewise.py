@@ -14,13 +14,20 @@ from fe_relu.meshes.grid.midpoints import EDGES, QUARTERS, bump_size
 NODAL_FACTOR = {1: 1.0, 2: 5 / 3}
 
 
+def samples_of(corners: int) -> npt.NDArray:
+    """Points looked at in each simplex, barycentric: corners, middles of edges, the centroid."""
+    eye = np.eye(corners)
+    middles = [(eye[a] + eye[b]) / 2 for a in range(corners) for b in range(a + 1, corners)]
+    return np.vstack([eye, *middles, np.full(corners, 1 / corners)])
+
+
 @dataclass(frozen=True)
 class Triangles:
-    """A P1 or P2 function as plain arrays.
+    """A P1 function on simplices, or a P2 function on triangles, as plain arrays.
 
     Args:
-        points: Coordinates of the nodes, shape (2, n).
-        corners: Nodes at the corners of each cell, shape (3, m).
+        points: Coordinates of the nodes, shape (dim, n).
+        corners: Nodes at the corners of each cell, shape (dim + 1, m).
         values: Nodal values, shape (k, n).
         surpluses: Of the edges opposite to the corners, shape (k, 3, m); None for a P1 function.
     """
@@ -32,11 +39,11 @@ class Triangles:
 
     @staticmethod
     def of(points: npt.NDArray, nodes: npt.NDArray, values: npt.NDArray) -> Triangles:
-        """From the nodes of each cell, shape (3, m) for P1, (6, m) for P2.
+        """From the nodes of each cell, shape (dim + 1, m) for P1, (6, m) for P2 on triangles.
 
         The cells of a P2 function are the quarters, where it is nearer to its P1 part.
         """
-        if len(nodes) == 3:
+        if len(nodes) == len(points) + 1:
             return Triangles(points, nodes, values)
         at = values.astype(float)[:, nodes]
         surpluses = [at[:, 3 + k] - (at[:, a] + at[:, b]) / 2 for k, (a, b) in enumerate(EDGES)]

@@ -13,6 +13,8 @@ import numpy.typing as npt
 from fe_relu.basics.arguments import checked_levels
 from fe_relu.fenicsx.meshes import LocatedMesh, located_mesh, mark_of, require_unmoved
 from fe_relu.fenicsx.spaces import (
+    INTERPOLATE,
+    UnsupportedFunctionError,
     degree_of,
     ends_of_dofs,
     require_nodal,
@@ -22,7 +24,7 @@ from fe_relu.fenicsx.spaces import (
 )
 from fe_relu.hierarchy.basis import HierarchicalNetwork
 from fe_relu.hierarchy.transform import hierarchical_from_network
-from fe_relu.meshes.kinds import divisions
+from fe_relu.meshes.kinds import divided, divisions
 from fe_relu.meshes.recognition.recognise import TOLERANCE
 from fe_relu.networks.p1 import P1Network
 from fe_relu.networks.p2 import MAX_LEVELS, P2Network
@@ -42,22 +44,25 @@ class Conversion:
     and a network costs the copy of its values.
 
     Args:
-        V: A real scalar or blocked P1 or P2 space on a structured triangle mesh, see
-            `grid_from_mesh`.
+        V: A real scalar or blocked P1 space on straight intervals, triangles or tetrahedra, or P2
+            space on a structured triangle mesh, see `grid_from_mesh`.
         layout: Where the nodal values live. "replicated": all on every rank, so that no point
             travels. "blocks": each rank has a block of the grid, and points travel to their block
             and back. "auto": replicated up to `REPLICATED_VALUES` numbers, else blocks.
         levels: Of the deep network of a P2 function, see `P2Network`; 10 by default.
         rtol: As for `grid_from_mesh`.
+        structured: Whether a structured mesh becomes a `Grid`, which is smaller and faster; False
+            makes a `SimplexMesh` of any.
 
     Attributes:
         mesh: The mesh of the networks.
         layout: Their layout, no longer a word.
 
     Raises:
-        UnsupportedFunctionError: V is of another element, or a part of a mixed space.
-        NotStructuredError: The mesh is not structured.
-        ValueError: layout is another word, or levels is out of range or given for P1.
+        UnsupportedFunctionError: V is of another element, on other cells, or a part of a mixed
+            space.
+        ValueError: Cells overlap, have no volume, or are slit apart; layout is another word, or one
+            that the mesh cannot have; or levels is out of range or given for P1.
         TypeError: V is no function space, levels no integer, or ranks pass different options.
 
     Examples:
@@ -78,6 +83,7 @@ class Conversion:
     layout: Any = "auto"
     levels: int | None = None
     rtol: float = TOLERANCE
+    structured: bool = True
     located: LocatedMesh = field(init=False, repr=False)
     mark: int = field(init=False, repr=False)
 
@@ -90,9 +96,13 @@ class Conversion:
             terms.alike("elements", V.ufl_element())
             terms.alike("levels", self._checked_levels())
             terms.alike("tolerances", self.rtol)
-        object.__setattr__(self, "located", located_mesh(V.mesh, self.rtol))
+            terms.alike("words for structured", bool(self.structured))
+        located = located_mesh(V.mesh, self.rtol, structured=self.structured)
+        object.__setattr__(self, "located", located)
+        self._require_degree()
         numbers = self.mesh.refined(self._degree).num_vertices * V.dofmap.index_map_bs
-        layout = spread_on(V.mesh.comm, self.layout, numbers, self._division)
+        word = divided(self.mesh, self.layout)
+        layout = spread_on(V.mesh.comm, word, numbers, self._division)
         object.__setattr__(self, "layout", layout)
         object.__setattr__(self, "mark", mark_of(V.mesh))
 
@@ -103,6 +113,13 @@ class Conversion:
         if self.levels is not None:
             raise ValueError("levels are for P2 functions; a P1 function is a network exactly")
         return None
+
+    def _require_degree(self) -> None:
+        if self._degree == 2 and not self.mesh.is_structured:
+            raise UnsupportedFunctionError(
+                "P2 functions are networks on structured triangle meshes only; "
+                f"{INTERPOLATE}, and loses what is quadratic"
+            )
 
     def _division(self, comm: Any) -> Any:
         owned = self.located.vertex_of_node[: self.V.mesh.geometry.index_map().size_local]
@@ -194,13 +211,13 @@ def network_from_function(u: fem.Function, **options: Any) -> P1Network | P2Netw
     This is `Conversion(u.function_space, **options)(u)`: for a time series, keep the conversion.
 
     Args:
-        u: Real scalar or blocked P1 or P2 function on a structured triangle mesh, see
-            `grid_from_mesh`.
-        options: layout, levels and rtol, as for `Conversion`.
+        u: Real scalar or blocked P1 function on straight intervals, triangles or tetrahedra, or P2
+            function on a structured triangle mesh, see `grid_from_mesh`.
+        options: layout, levels, rtol and structured, as for `Conversion`.
 
     Raises:
-        UnsupportedFunctionError: u is of another element, a part of a mixed space, or complex.
-        NotStructuredError: The mesh is not structured.
+        UnsupportedFunctionError: u is of another element, on other cells, a part of a mixed space,
+            or complex.
         ValueError: A nodal value is NaN or infinite, or as for `Conversion`.
         TypeError: u is no dolfinx Function, or as for `Conversion`.
 

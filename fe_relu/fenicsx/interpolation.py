@@ -22,16 +22,14 @@ from fe_relu.fenicsx.spaces import (
     dof_coordinates,
     require_nodal,
     require_outputs,
-    require_plane_triangles,
     require_space,
+    require_straight,
     space_of,
 )
 from fe_relu.hierarchy.surrogate import Surrogate
-from fe_relu.meshes.grid.grid import on_grid
 from fe_relu.meshes.recognition.recognise import (
     MOST_TOLERANCE,
     TOLERANCE,
-    NotStructuredError,
     checked_tolerance,
 )
 from fe_relu.networks.nodal import NodalNetwork, Outside, layout_of, mesh_of
@@ -98,7 +96,8 @@ def function_from_network(
         if rtol is not None:
             checked_tolerance(rtol)
         require_nodal(V)
-        require_plane_triangles(V.mesh)
+        require_straight(V.mesh)
+        _require_degree(V)
         require_outputs(network, V)
         own = layout_of(network)
         if not same_ranks(own.comm, V.mesh.comm):
@@ -165,14 +164,22 @@ def _located_on(
     """V's mesh located, if it is the network's own and V of its degree."""
     if degree_of(V) != network.degree:
         return None
-    own = on_grid(network.mesh, "copying values").slack
-    rtol = max(TOLERANCE, min(2 * own, MOST_TOLERANCE)) if rtol is None else rtol
-    try:
-        located = located_mesh(V.mesh, rtol)
-    except NotStructuredError:
+    own = network.mesh
+    rtol = max(TOLERANCE, min(2 * own.slack, MOST_TOLERANCE)) if rtol is None else rtol
+    if V.mesh.topology.dim != own.dim:
+        return None
+    located = located_mesh(V.mesh, rtol, structured=own.is_structured)
+    if located.mesh.is_structured != own.is_structured:
         return None
     same = located.mesh.matches(network.mesh, V.mesh.geometry.x.dtype, rtol=rtol)
     return located if same else None
+
+
+def _require_degree(V: fem.FunctionSpace) -> None:
+    if degree_of(V) == 2 and V.mesh.topology.cell_type.name != "triangle":
+        raise UnsupportedFunctionError(
+            "P2 spaces are taken on triangles only; ('P', 1) is on intervals and tetrahedra too"
+        )
 
 
 def _checked_outside(network: Any, outside: Outside) -> Outside:
@@ -234,7 +241,7 @@ def _(network: Any, V: fem.FunctionSpace, values: npt.NDArray) -> Bounds:
 
 def _triangles(V: fem.FunctionSpace, nodal: npt.NDArray) -> Triangles:
     """The function in V with these values at the local dofs, on the owned cells."""
-    cells = V.dofmap.list[: V.mesh.topology.index_map(2).size_local].T
+    cells = V.dofmap.list[: V.mesh.topology.index_map(V.mesh.topology.dim).size_local].T
     return Triangles.of(dof_coordinates(V), cells, nodal.astype(V.mesh.geometry.x.dtype))
 
 
@@ -320,10 +327,14 @@ def interpolation_plan(
         if not same_ranks(network.comm, V.mesh.comm):
             raise ValueError("the network and V are on different ranks")
         require_outputs(network, V)
-        if V.mesh.geometry.dim != 2 or V.ufl_element().family_name != "P" or V.component():
+        if (
+            V.mesh.geometry.dim != network.dim_in
+            or V.ufl_element().family_name != "P"
+            or V.component()
+        ):
             raise UnsupportedFunctionError(
                 f"{V.ufl_element()} is not supported; functions in V must be given by their values "
-                "at points of the plane"
+                f"at points in {network.dim_in}-D"
             )
         terms.alike("elements", V.ufl_element())
     plan = network.plan(V.tabulate_dof_coordinates().T, outside=outside)

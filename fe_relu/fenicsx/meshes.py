@@ -21,7 +21,8 @@ from fe_relu.meshes.recognition.recognise import (
     checked_tolerance,
     located_grid,
 )
-from fe_relu.parallel.agreement import together
+from fe_relu.meshes.simplices.mesh import SimplexMesh
+from fe_relu.parallel.agreement import gather_columns, together
 
 if TYPE_CHECKING:
     from dolfinx import mesh
@@ -58,11 +59,6 @@ def grid_from_mesh(mesh: mesh.Mesh, *, rtol: float = TOLERANCE) -> Grid:
         >>> fe_relu.grid_from_mesh(create_unit_square(MPI.COMM_WORLD, 4, 2)).shape
         (4, 2)
     """
-    return located_mesh(mesh, rtol).mesh
-
-
-def located_mesh(mesh: mesh.Mesh, rtol: float) -> LocatedMesh:
-    """The mesh that a dolfinx mesh is, and where its nodes are. Collective."""
     with together(mesh.comm):
         checked_tolerance(rtol)
         require_straight(mesh)
@@ -71,7 +67,50 @@ def located_mesh(mesh: mesh.Mesh, rtol: float) -> LocatedMesh:
     found = located_grid(cells, rtol)
     if found is None:
         raise why_not(cells, rtol)
-    return LocatedMesh(*found)
+    return found[0]
+
+
+def located_mesh(mesh: mesh.Mesh, rtol: float, *, structured: bool = True) -> LocatedMesh:
+    """The mesh that a dolfinx mesh is, and where its nodes are. Collective.
+
+    Args:
+        mesh: Of straight intervals, triangles or tetrahedra.
+        rtol: As for `grid_from_mesh`.
+        structured: Whether a structured mesh is to be known as one, which is smaller and faster.
+
+    Raises:
+        UnsupportedFunctionError: Cells are of another kind.
+        ValueError: rtol is out of range, or cells overlap, have no volume, or are slit apart.
+    """
+    with together(mesh.comm):
+        checked_tolerance(rtol)
+        require_straight(mesh)
+        plane = structured and mesh.topology.cell_type.name == "triangle"
+        cells = cells_of(mesh) if plane else None
+    found = None if cells is None else located_grid(cells, rtol)
+    return located_simplices(mesh) if found is None else LocatedMesh(*found)
+
+
+def located_simplices(mesh: mesh.Mesh) -> LocatedMesh:
+    """The same as simplices, in an order that no partition and no file changes. Collective.
+
+    Vertices are ordered by their coordinates, and cells by their vertices.
+    """
+    dim, cell_map, node_map = mesh.topology.dim, mesh.topology.index_map, mesh.geometry.index_map()
+    owned = mesh.geometry.x[: node_map.size_local, :dim].astype(np.float64)
+    points = gather_columns(mesh.comm, owned.T)
+    number = node_map.local_to_global(
+        np.arange(node_map.size_local + node_map.num_ghosts, dtype=np.int32)
+    )
+    corners = compat.geometry_dofmap(mesh)[: cell_map(dim).size_local]
+    cells = gather_columns(mesh.comm, number[corners].T)
+    order = np.lexsort(points[::-1])
+    place = np.empty_like(order)
+    place[order] = np.arange(order.size)
+    cells = np.sort(place[cells], axis=0)
+    cells = cells[:, np.lexsort(cells[::-1])]
+    with together(mesh.comm):
+        return LocatedMesh(SimplexMesh(points[:, order], cells), place[number])
 
 
 def require_triangles(mesh: mesh.Mesh) -> None:

@@ -27,6 +27,9 @@ INTERPOLATE = (
     "(('P', 1, (k,)) for k components)"
 )
 
+#: What networks that know their numbers of inputs and outputs call them.
+DIMS = ("dim_in", "dim_out")
+
 #: Vertices of the reference cells, in basix's order.
 REFERENCE = {
     "interval": np.array([[0.0], [1.0]]),
@@ -118,20 +121,13 @@ def require_straight(mesh: mesh.Mesh) -> None:
         )
 
 
-def require_plane_triangles(mesh: mesh.Mesh) -> None:
-    require_straight(mesh)
-    if mesh.topology.cell_type.name != "triangle":
-        raise UnsupportedFunctionError(
-            f"a mesh of {mesh.topology.cell_type.name}s is not supported; V must be on triangles"
-        )
-
-
 def require_outputs(network: Network, V: fem.FunctionSpace) -> None:
-    dims = getattr(network, "dim_in", 2), getattr(network, "dim_out", V.dofmap.index_map_bs)
-    if dims != (2, V.dofmap.index_map_bs):
+    needed = V.mesh.geometry.dim, V.dofmap.index_map_bs
+    dims = tuple(getattr(network, name, n) for name, n in zip(DIMS, needed, strict=True))
+    if dims != needed:
         raise ValueError(
-            f"the network maps {dims[0]} inputs to {dims[1]} outputs, but V needs 2 inputs "
-            f"and {V.dofmap.index_map_bs} outputs"
+            f"the network maps {dims[0]} inputs to {dims[1]} outputs, but V needs {needed[0]} "
+            f"inputs and {needed[1]} outputs"
         )
 
 

@@ -90,7 +90,7 @@ def write_vnnlib(
 
 def _sides(network: Any, box: Box | None) -> list[list[float]] | None:
     if box is not None:
-        return checked_box(box, network.dim_in).tolist()
+        return [[float(low), float(high)] for low, high in checked_box(box, network.dim_in)]
     if mesh_of(network) is None:
         raise ValueError("the inputs of a ReLUNetwork need a box, ((x0, x1), …); it has no domain")
     return None

@@ -10,6 +10,7 @@ from typing import Any
 from fe_relu.meshes.grid.blocks import Blocks
 from fe_relu.meshes.grid.grid import Grid
 from fe_relu.meshes.mesh import Mesh
+from fe_relu.meshes.simplices.mesh import SimplexMesh
 
 
 @dataclass(frozen=True)
@@ -20,16 +21,17 @@ class Kind:
         mesh_type: The very type.
         of_facts: The mesh from its `facts`, read from a file; raises ValueError if they are none.
         divisions: Ways to divide a mesh among so many ranks, the best first, cut at multiples of a
-            unit.
+            unit; None if it is held whole by every rank.
     """
 
     mesh_type: type
     of_facts: Callable[[Any], Mesh]
-    divisions: Callable[[Any, int, int], Sequence[Any]]
+    divisions: Callable[[Any, int, int], Sequence[Any]] | None
 
 
 KINDS: dict[str, Kind] = {
     "grid": Kind(Grid, Grid.of_facts, Blocks.layouts),
+    "simplices": Kind(SimplexMesh, SimplexMesh.of_facts, None),
 }
 
 
@@ -40,4 +42,22 @@ def name_of(mesh: Mesh) -> str:
 
 def divisions(mesh: Mesh, size: int, unit: int = 1) -> Sequence[Any]:
     """Ways to divide the mesh among so many ranks; see `Kind`."""
-    return KINDS[name_of(mesh)].divisions(mesh, size, unit)
+    found = KINDS[name_of(mesh)].divisions
+    assert found is not None
+    return found(mesh, size, unit)
+
+
+def divided(mesh: Mesh, layout: str) -> str:
+    """The word for a layout, of which "auto" is settled for meshes that are not divided.
+
+    Raises:
+        ValueError: Blocks are wanted of such a mesh.
+    """
+    if KINDS[name_of(mesh)].divisions is not None:
+        return layout
+    if layout == "blocks":
+        raise ValueError(
+            f'a {type(mesh).__name__} is not spread in blocks; layout="replicated" gives each rank '
+            "the whole"
+        )
+    return "replicated"

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
+from scipy import sparse
 
 from fe_relu.layers.network import Affine, ReLUNetwork
 
@@ -146,8 +147,26 @@ class Mesh(Protocol):
         """The numbers in `refined(2)` of the middles of vertices a and b; a itself if b = a."""
         ...
 
-    def hidden_layers(self, dtype: np.dtype) -> tuple[Affine, ...]:
-        """The layers whose activations are the hat functions, everywhere."""
+    @property
+    def is_structured(self) -> bool:
+        """Whether vertices are where a formula says."""
+        ...
+
+    @property
+    def slack(self) -> float:
+        """How far vertices of the mesh that this was found in are off, in steps."""
+        ...
+
+    def matches(self, other: Any, dtype: Any = np.float64, *, rtol: float = 0.0) -> bool:
+        """Whether both are one mesh, up to rtol of a step and roundoff."""
+        ...
+
+    def shifts(self, points: npt.NDArray, nodes: npt.NDArray[np.int64], degree: int) -> npt.NDArray:
+        """How far points (dim, n) are from nodes, vertices of `refined(degree)`, in steps; (n,)."""
+        ...
+
+    def hidden_layers(self, dtype: np.dtype) -> tuple[Affine, Affine, sparse.csr_array]:
+        """Two layers, and the hats (vertices, neurons) as sums of what comes out, everywhere."""
         ...
 
     def quadratic_layers(self, values: npt.NDArray, levels: int) -> ReLUNetwork:

@@ -39,9 +39,13 @@ class P1Network(NodalNetwork):
     def explicit(self) -> ReLUNetwork:
         """The same function as three affine layers with a ReLU after the first two.
 
-        First hidden layer: the lines of the mesh. Second: one hat per vertex. Output: the nodal
-        values. Layers are of the dtype of the values. Collective if the values are spread; every
+        On a grid: first hidden layer, the lines of the mesh; second, one hat per vertex; output,
+        the nodal values. On other meshes hats are sums of a few diamonds, the neurons of the second
+        layer. Layers are of the dtype of the values. Collective if the values are spread; every
         rank then gets the whole.
+
+        Raises:
+            ValueError: The mesh is one of tetrahedra, which has no small explicit network.
 
         Examples:
             >>> import numpy as np, fe_relu
@@ -50,5 +54,6 @@ class P1Network(NodalNetwork):
             (2, 17, 20, 1)
         """
         values = np.atleast_2d(self.whole().values)
-        output = Affine(values, np.zeros(len(values), self.dtype))
-        return ReLUNetwork((*self.mesh.hidden_layers(self.dtype), output))
+        first, second, hats = self.mesh.hidden_layers(self.dtype)
+        output = Affine(values @ hats, np.zeros(len(values), self.dtype))
+        return ReLUNetwork((first, second, output))

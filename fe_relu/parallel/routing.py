@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
 """How points find the ranks that answer them, and how the answers come back.
 
-A rank answers its own points and, in the same pass, lists those that other parts of the mesh are to
-answer. One reduction then says that no rank has failed and whether anybody sends; where nobody does,
-that was all. Otherwise points travel, each rank's in one message, and their answers come back.
+A rank answers its own points and, in the same pass, lists those that other parts of the mesh are
+to answer. One reduction then says that no rank has failed and whether anybody sends; where nobody
+does, that was all. Otherwise points travel, each rank's in one message, and their answers come
+back.
 """
 
 from __future__ import annotations

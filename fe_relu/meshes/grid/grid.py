@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy import sparse
 
 from fe_relu.layers.network import Affine, ReLUNetwork
 from fe_relu.meshes.grid import hats, p2_layers
@@ -96,6 +97,7 @@ class Grid:
         return hash(self._key())
 
     dim = 2
+    is_structured = True
 
     @property
     def has_centres(self) -> bool:
@@ -233,9 +235,15 @@ class Grid:
         slack = min(0.5, factor * self.slack)
         return Grid(self.origin, self.axes / factor, finer, self.diagonal, slack)
 
-    def hidden_layers(self, dtype: np.dtype) -> tuple[Affine, Affine]:
-        """The mesh lines, and one hat for each vertex; see `fe_relu.meshes.grid.hats`."""
-        return hats.hidden_layers(self, dtype, hats.mesh_hats(self))
+    def hidden_layers(self, dtype: np.dtype) -> tuple[Affine, Affine, sparse.csr_array]:
+        """The mesh lines, and one neuron for each hat; see `fe_relu.meshes.grid.hats`."""
+        lines, neurons = hats.hidden_layers(self, dtype, hats.mesh_hats(self))
+        return lines, neurons, sparse.eye_array(self.num_vertices, dtype=dtype, format="csr")
+
+    def shifts(self, points: npt.NDArray, nodes: npt.NDArray[np.int64], degree: int) -> npt.NDArray:
+        """How far points (2, n) are from nodes, vertices of `refined(degree)`, in steps; (n,)."""
+        places = self.refined(degree).lattice_positions(nodes) / degree
+        return np.abs(self.to_lattice(points) - places).sum(axis=0)
 
     def quadratic_layers(self, values: npt.NDArray, levels: int) -> ReLUNetwork:
         """The explicit network of a P2 function; see `fe_relu.meshes.grid.p2_layers`."""

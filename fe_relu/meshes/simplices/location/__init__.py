@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Where points are: the cells of simplices that they lie in."""
