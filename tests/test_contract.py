@@ -8,14 +8,14 @@ are, so that the last line printed says what failed.
 import copy
 import pickle
 from dataclasses import FrozenInstanceError, fields, replace
-from functools import cache, partial
+from functools import cache
 from typing import Any, NamedTuple
 
 from mpi4py import MPI
 
 import numpy as np
 import pytest
-from dolfinx import fem
+from dolfinx import fem, mesh
 
 import fe_relu
 from cases import (
@@ -77,7 +77,6 @@ class Row(NamedTuple):
     layouts: tuple[str, ...] = LAYOUTS
     floats: tuple[str, ...] = FLOATS  # types that tell its vertices apart
     layers: bool = True  # whether networks have explicit layers
-    options: dict[str, Any] = {}  # of `Conversion`
 
 
 def grid(diagonal, shape, image=None, *, box="unit", floats=FLOATS, **options):
@@ -87,6 +86,23 @@ def grid(diagonal, shape, image=None, *, box="unit", floats=FLOATS, **options):
 
     halved = diagonal != "right_left" and not any(n % 2 for n in shape)
     return Row(make, bound, tuple(KINDS) if halved else tuple(NODAL), LAYOUTS, floats)
+
+
+def roundoff(mesh, points, values, dtype=np.float64):
+    """64 eps (1 + distance from the origin / least height of a cell) max|u|, per point."""
+    distance = np.abs(mesh.vertices()).max() + np.linalg.norm(points, axis=0)
+    return 64 * np.finfo(dtype).eps * (1 + distance / mesh.step) * np.abs(values).max(initial=0)
+
+
+def simplices(create, *size, layers=True, floats=FLOATS):
+    def make(comm, **options):
+        """Bent, so that it is no grid."""
+        msh = create(comm, *size, **options)
+        x = msh.geometry.x[:, : msh.geometry.dim]
+        x += 0.04 * np.sin(5 * x.sum(axis=1, keepdims=True))
+        return msh
+
+    return Row(make, roundoff, ("P1",), LAYOUTS[:2], floats, layers)
 
 
 MESHES = {
@@ -99,10 +115,20 @@ MESHES = {
     "one cell": grid("right_left", (1, 1)),
     "on one rank": grid("crossed", (6, 5), partitioner=on_first_rank),
     "without ghosts": grid("left", (4, 4), ghosts="none"),
+    "intervals": simplices(mesh.create_interval, 7, [-1.0, 2.5]),
+    "triangles": simplices(mesh.create_rectangle, [[0, -1], [2, 0.5]], [4, 3]),
+    "tetrahedra": simplices(
+        # A hull has no ring in 3-D: a point of it in float32 may be beyond it, where all is zero.
+        mesh.create_box,
+        [[0, 0, 0], [2, 1, 1]],
+        [3, 2, 2],
+        layers=False,
+        floats=("f8",),
+    ),
 }
 
 #: One row of each kind of mesh, for what no shape can change; and another of the same dimension.
-PLAIN = {"right": "crossed, sheared"}
+PLAIN = {"right": "crossed, sheared", "triangles": "right"}
 
 
 @cache
@@ -121,15 +147,15 @@ def made(row, kind, layout="alone", dtype="f8", outputs=(), seed=7):
     """The network of the same random function; alone, it is made without the other ranks."""
     alone, (degree, network_of) = layout == "alone", KINDS[kind]
     u = function_on(domain(row, alone=alone, dtype=dtype), degree, outputs, seed)
-    network = network_of(u, layout="replicated" if alone else layout, **MESHES[row].options)
+    network = network_of(u, layout="replicated" if alone else layout)
     return network.whole() if alone else network
 
 
 def cases_of(row, kinds=KINDS, layouts=("alone",), floats=FLOATS, outputs=OUTPUTS):
     """All that a mesh has of these, as `made` takes them."""
-    mesh = MESHES[row]
-    wanted = ((kinds, mesh.kinds), (layouts, mesh.layouts), (floats, mesh.floats))
-    has = [[name for name in names if name in there] for names, there in wanted]
+    there = MESHES[row]
+    wanted = ((kinds, there.kinds), (layouts, there.layouts), (floats, there.floats))
+    has = [[name for name in names if name in known] for names, known in wanted]
     yield from each(*has, outputs)
 
 
@@ -527,7 +553,7 @@ def test_functions_come_back_bit_for_bit_on_any_partition(row, comm):
         functions = [function_on(msh, degree, shape) for msh in meshes]
         for u in functions:
             u.x.array[u.x.array < -1] *= 0.0  # −0.0 too
-        network = network_of(functions[0], layout=layout, **MESHES[row].options)
+        network = network_of(functions[0], layout=layout)
         for u in functions:
             back, certificate = function_from_network(network, u.function_space)
             assert back.x.array.dtype == dtype
@@ -580,11 +606,10 @@ def test_nodes_outside_are_extended_marked_or_refused(plain, comm):
 def test_a_conversion_serves_a_time_series(row, comm):
     """And leaves no trace in networks that it made before; ghosts need no update."""
     for kind, layout, dtype, shape in cases_of(row, ("P1", "P2"), LAYOUTS[1:], outputs=((2,),)):
-        options = {"layout": layout, **MESHES[row].options}
         msh = domain(row, dtype=dtype)
         steps = [function_on(msh, KINDS[kind][0], shape, seed) for seed in (7, 8)]
         V = steps[0].function_space
-        conversion, u, found = Conversion(V, **options), steps[0].copy(), []
+        conversion, u, found = Conversion(V, layout=layout), steps[0].copy(), []
         for step in (steps[1], *steps):
             u.x.array[:] = step.x.array
             u.x.array[V.dofmap.index_map.size_local * V.dofmap.index_map_bs :] = np.nan
@@ -593,7 +618,7 @@ def test_a_conversion_serves_a_time_series(row, comm):
             assert found[-1].layout is conversion.layout
         u.x.array[:] = 0
         for step, network in zip(steps, found[1:], strict=True):
-            assert same(network, network_from_function(step, **options))
+            assert same(network, network_from_function(step, layout=layout))
         assert same(found[0], found[2])
         if kind == "P1" and MESHES[row].layers:
             hidden = [ReLUNetwork(network.explicit().layers[:-1]) for network in found[:2]]
@@ -604,7 +629,7 @@ def test_a_mesh_that_has_moved_is_noticed_on_all_ranks(plain, comm):
     for kind, layout, dtype, _ in cases_of(plain, ("P1", "P2"), LAYOUTS[1:], outputs=((),)):
         msh = MESHES[plain].make(comm, dtype=dtype)
         u = function_on(msh, KINDS[kind][0])
-        conversion = Conversion(u.function_space, layout=layout, **MESHES[plain].options)
+        conversion = Conversion(u.function_space, layout=layout)
         network = conversion(u)
         transfer = interpolation_plan(network, u.function_space)
         kept = msh.geometry.x.copy()
@@ -624,19 +649,19 @@ def test_a_mesh_that_has_moved_is_noticed_on_all_ranks(plain, comm):
 
 def quarrels(row, layout, odd):
     """Calls that the rank that is odd makes in another way than the others."""
-    has_p2, convert = "P2" in MESHES[row].kinds, partial(Conversion, **MESHES[row].options)
+    has_p2 = "P2" in MESHES[row].kinds
     one, wide = (made(row, "P1", layout, "f8", outputs) for outputs in OUTPUTS)
     V, V2, W = (fem.functionspace(domain(row), ("P", *more)) for more in ((1,), (2,), (1, (2,))))
-    conversion, u, z = convert(V, layout=layout), fem.Function(V), fem.Function(V, dtype="c16")
+    conversion, u, z = Conversion(V, layout=layout), fem.Function(V), fem.Function(V, dtype="c16")
     other = fem.Function(fem.functionspace(domain(row), ("P", 1)))
     mine, x, nodes = (wide if odd else one), own_points(one, 0, 60), np.arange(3)
     kind = made(row, "P2" if odd and has_p2 else "P1", layout)
     plan, transfer = one.plan(x), interpolation_plan(one, V)
     calls = {
-        "layouts": lambda: convert(V, layout="blocks" if odd else "replicated"),
-        "degrees": lambda: convert(V2 if odd else V),
-        "value shapes": lambda: convert(W if odd else V),
-        "tolerances": lambda: convert(V, rtol=1e-8 * (1 + odd)),
+        "layouts": lambda: Conversion(V, layout="blocks" if odd else "replicated"),
+        "degrees": lambda: Conversion(V2 if odd else V),
+        "value shapes": lambda: Conversion(W if odd else V),
+        "tolerances": lambda: Conversion(V, rtol=1e-8 * (1 + odd)),
         "spaces of functions": lambda: conversion(other if odd else u),
         "no function": lambda: conversion(None if odd else u),
         "complex": lambda: conversion(z if odd else u),
@@ -662,7 +687,7 @@ def quarrels(row, layout, odd):
         "no network to plan": lambda: interpolation_plan(None if odd else one, V),
     }
     of_p2 = {
-        "levels": lambda: convert(V2, levels=3 + odd),
+        "levels": lambda: Conversion(V2, levels=3 + odd),
         "kinds": lambda: kind(x),
         "planned kinds": lambda: plan(kind),
         "gathered kinds": lambda: kind.gather(),
