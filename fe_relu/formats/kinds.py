@@ -84,6 +84,14 @@ def mesh_facts(mesh: Mesh) -> dict[str, Any]:
     return {name: mesh.facts for name, kind in MESHES.items() if kind.mesh_type is type(mesh)}
 
 
+def mesh_arrays(mesh: Mesh, layout: Layout) -> dict[str, Array]:
+    """The arrays of a mesh, which one rank writes."""
+    return {
+        f"mesh.{name}": Array(array.dtype, array.shape, [(0, array)] if layout.speaks else [])
+        for name, array in mesh.arrays.items()
+    }
+
+
 def vertex_array(values: npt.NDArray, mesh: Mesh, layout: Layout, degree: int = 1) -> Array:
     """Values (…, n) of this rank's part as the array of the whole mesh, refined by degree."""
     if not layout.is_spread:
@@ -104,7 +112,8 @@ def nodal(network_type: type, **facts: type) -> Kind:
     def contents(network: Any) -> Contents:
         array = vertex_array(network.values, network.mesh, network.layout, degree)
         own = _own_facts(network, facts)
-        return Contents(mesh_facts(network.mesh) | own, {"values": array})
+        arrays = mesh_arrays(network.mesh, network.layout) | {"values": array}
+        return Contents(mesh_facts(network.mesh) | own, arrays)
 
     def network(stored: Stored, comm: MPI.Comm | None, layout: str) -> Any:
         mesh = stored_mesh(stored)

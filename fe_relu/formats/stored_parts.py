@@ -23,16 +23,21 @@ def stored_mesh(stored: Stored) -> Mesh:
     found = [name for name in KINDS if name in stored.facts]
     if len(found) != 1:
         raise ValueError(f"the mesh is none of the kinds {', '.join(KINDS)}")
-    return KINDS[found[0]].of_facts(stored.fact(found[0], dict))
+    kind = KINDS[found[0]]
+    for name in kind.arrays:
+        if f"mesh.{name}" not in stored.tensors:
+            raise ValueError(f"the array 'mesh.{name}' is missing")
+    arrays = {name: stored.whole(f"mesh.{name}", type, 2) for name, type in kind.arrays.items()}
+    return kind.of_facts(stored.fact(found[0], dict), **arrays)
 
 
 def vertex_tensor(stored: Stored, name: str, mesh: Mesh, degree: int = 1) -> Tensor:
-    """The one array of the file, with a number for each vertex of the mesh refined by degree.
+    """The one array beside the mesh, with a number for each vertex of that refined by degree.
 
     Raises:
         ValueError: It is not that.
     """
-    stored.require_tensors([name])
+    stored.require_tensors([name, *(f"mesh.{own}" for own in mesh.arrays)])
     tensor = stored.tensor(name, "f", len(stored.tensors[name].shape))
     count = mesh.refined(degree).num_vertices
     if tensor.shape[-1:] != (count,):

@@ -18,7 +18,7 @@ from fe_relu.hierarchy.nested import (
     nested_levels,
     numbers_in_finer,
 )
-from fe_relu.meshes.grid.grid import Grid
+from fe_relu.meshes.grid.grid import Grid, on_grid
 from fe_relu.meshes.grid.window import Window
 from fe_relu.networks.nodal import checked_values, layout_of, mesh_of
 from fe_relu.networks.p1 import P1Network
@@ -69,6 +69,7 @@ class HierarchicalNetwork:
     other_forms = ("to_p1", "compress")
 
     def __post_init__(self) -> None:
+        on_grid(self.mesh, "the hierarchical basis")
         object.__setattr__(self, "levels", nested_levels(self.mesh, self.levels))
         count = self.window.num_vertices
         object.__setattr__(self, "surpluses", checked_values(self.surpluses, count, "surpluses"))

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,19 +19,23 @@ class Kind:
 
     Args:
         mesh_type: The very type.
-        of_facts: The mesh from its `facts`, read from a file; raises ValueError if they are none.
+        of_facts: The mesh from its `facts` and `arrays`, read from a file; raises ValueError if
+            they are none.
+        arrays: For the name of each of `arrays`, whether it has integers (i) or reals (f), in
+            two dimensions.
         divisions: Ways to divide a mesh among so many ranks, the best first, cut at multiples of a
             unit; None if it is held whole by every rank.
     """
 
     mesh_type: type
-    of_facts: Callable[[Any], Mesh]
+    of_facts: Callable[..., Mesh]
+    arrays: Mapping[str, str]
     divisions: Callable[[Any, int, int], Sequence[Any]] | None
 
 
 KINDS: dict[str, Kind] = {
-    "grid": Kind(Grid, Grid.of_facts, Blocks.layouts),
-    "simplices": Kind(SimplexMesh, SimplexMesh.of_facts, None),
+    "grid": Kind(Grid, Grid.of_facts, {}, Blocks.layouts),
+    "simplices": Kind(SimplexMesh, SimplexMesh.of_facts, {"vertices": "f", "cells": "i"}, None),
 }
 
 

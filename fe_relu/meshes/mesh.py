@@ -117,6 +117,11 @@ class Mesh(Protocol):
         ...
 
     @property
+    def arrays(self) -> dict[str, npt.NDArray]:
+        """What a file holds of it besides, in two dimensions each."""
+        ...
+
+    @property
     def outline(self) -> npt.NDArray[np.float64]:
         """Corners of the smallest convex polygon around it, one after the other, (dim, n)."""
         ...

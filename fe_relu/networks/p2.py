@@ -11,6 +11,7 @@ import numpy as np
 
 from fe_relu.basics.arguments import checked_levels
 from fe_relu.layers.network import ReLUNetwork
+from fe_relu.meshes.grid.grid import on_grid
 from fe_relu.networks.nodal import NodalNetwork
 
 #: From here on the error of products is below the roundoff of float64.
@@ -52,6 +53,7 @@ class P2Network(NodalNetwork):
     steepness = 34.0
 
     def __post_init__(self) -> None:
+        on_grid(self.mesh, "a P2Network")
         super().__post_init__()
         checked_levels(self.levels, 1, MAX_LEVELS)
 

@@ -144,6 +144,11 @@ class Grid:
             **({"slack": self.slack} if self.slack else {}),
         }
 
+    @property
+    def arrays(self) -> dict[str, npt.NDArray]:
+        """None: its facts are all."""
+        return {}
+
     @staticmethod
     def of_facts(facts: Any) -> Grid:
         """The grid from its `facts`.

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fe_relu.basics.compiled import compiled
-from fe_relu.meshes.simplices.location.boxes import GROUP, boxes_of, groups_near
+from fe_relu.meshes.simplices.location.boxes import GROUP, boxes_of, groups_near, room_for
 from fe_relu.meshes.simplices.location.exact import determinant_2, determinant_3, side
 from fe_relu.meshes.simplices.location.neighbours import along_curve, centres, neighbours
 
@@ -213,7 +213,7 @@ def _require_no_overlap(
 @compiled
 def _cells_around(vertices: Any, chosen: Any, cells: Any, boxes: Any, found: Any) -> None:
     """For each of some vertices a cell that it lies in and is no corner of, or −1."""
-    count, groups = cells.shape[1], np.empty(boxes.levels[1], np.int64)
+    count, groups = cells.shape[1], room_for(boxes)
     for place in range(chosen.size):
         v, found[place] = chosen[place], -1
         point = _point(vertices, v)
@@ -256,7 +256,7 @@ def _holds(vertices: Any, cells: Any, k: Any, point: Any) -> Any:
 def _crossings(vertices: Any, edges: Any, facets: Any, boxes: Any, found: Any) -> None:
     """For each edge a facet whose inside it passes through, or −1."""
     dim, count = len(vertices), facets.shape[1]
-    groups = np.empty(boxes.levels[1], np.int64)
+    groups = room_for(boxes)
     for e in range(edges.shape[1]):
         found[e] = -1
         a, b = _point(vertices, edges[0, e]), _point(vertices, edges[1, e])

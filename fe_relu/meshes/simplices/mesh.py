@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -100,33 +98,26 @@ class SimplexMesh:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """Vertices and cells, for JSON: bytes of little-endian numbers in base 64."""
-        return {
-            "dim": self.dim,
-            "vertices": _text(self.vertex_array.astype("<f8")),
-            "cells": _text(self.cell_array.astype("<i8")),
-        }
+        """Its dimension, for JSON: the rest is in `arrays`."""
+        return {"dim": self.dim}
+
+    @property
+    def arrays(self) -> dict[str, npt.NDArray]:
+        """Vertices and cells, for files."""
+        index = np.int32 if self.num_vertices < 1 << 31 else np.int64
+        return {"vertices": self.vertex_array, "cells": self.cell_array.astype(index)}
 
     @staticmethod
-    def of_facts(facts: Any) -> SimplexMesh:
-        """The mesh from its `facts`.
+    def of_facts(facts: Any, vertices: npt.NDArray, cells: npt.NDArray) -> SimplexMesh:
+        """The mesh from its `facts` and `arrays`.
 
         Raises:
             ValueError: They are none.
         """
-        try:
-            dim = facts["dim"]
-            vertices, cells = (base64.b64decode(facts[k], validate=True) for k in FACTS)
-        except (KeyError, TypeError, AttributeError, binascii.Error):
-            raise ValueError("the mesh has no numbers dim, vertices and cells in base 64") from None
-        if type(dim) is not int or dim not in (1, 2, 3):
-            raise ValueError(f"the mesh has dimension {dim!r}, not 1, 2 or 3")
-        if len(vertices) % (8 * dim) or len(cells) % (8 * dim + 8):
-            raise ValueError("the vertices or cells of the mesh are not whole")
-        return SimplexMesh(
-            np.frombuffer(vertices, "<f8").reshape(dim, -1),
-            np.frombuffer(cells, "<i8").reshape(dim + 1, -1),
-        )
+        dim = facts.get("dim")
+        if type(dim) is not int or dim != len(vertices):
+            raise ValueError(f"vertices in {len(vertices)}-D are no mesh of dimension {dim!r:.40}")
+        return SimplexMesh(vertices, cells)
 
     @cached_property
     def whole(self) -> Whole:
@@ -212,8 +203,8 @@ class SimplexMesh:
         """
         if self.dim == 3:
             raise ValueError(
-                "a mesh of tetrahedra has no small explicit network: evaluation and "
-                'to_onnx(form="active") need none'
+                "a mesh of tetrahedra has no small explicit network; evaluation, gradients and "
+                "files need none"
             )
         return _hidden_layers(self, np.dtype(dtype))
 
@@ -235,10 +226,6 @@ def _hidden_layers(mesh: SimplexMesh, dtype: np.dtype) -> Any:
     return diamonds.hidden_layers(mesh.vertices(), mesh.cells(), dtype)
 
 
-#: The names of arrays among `facts`.
-FACTS = ("vertices", "cells")
-
-
 def _unchecked(vertices: npt.NDArray, cells: npt.NDArray) -> SimplexMesh:
     """The mesh of arrays that have been checked."""
     mesh = object.__new__(SimplexMesh)
@@ -246,7 +233,3 @@ def _unchecked(vertices: npt.NDArray, cells: npt.NDArray) -> SimplexMesh:
     object.__setattr__(mesh, "vertex_array", vertices)
     object.__setattr__(mesh, "cell_array", cells)
     return mesh
-
-
-def _text(array: npt.NDArray) -> str:
-    return base64.b64encode(array.tobytes()).decode()

@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fe_relu.basics.compiled import compiled
+from fe_relu.basics.compiled import compiled, inlined
 
 #: Simplices in a box of the lowest level, and boxes in one of the next.
-GROUP, BRANCHES = 32, 8
+GROUP, BRANCHES = 16, 8
 
-#: Levels of more boxes than there can be.
-_DEPTH = 12
+#: Boxes that wait while a tree is searched, at most: it has fewer than 16 levels.
+_WAITING = 16 * BRANCHES
 
 
 class Boxes(NamedTuple):
@@ -58,7 +58,13 @@ def _fill(vertices: Any, simplices: Any, levels: Any, sides: Any) -> None:
                 sides[above, 1, axis] = max(sides[above, 1, axis], sides[box, 1, axis])
 
 
-@compiled
+@inlined
+def room_for(boxes: Any) -> Any:
+    """Memory for `groups_near`."""
+    return np.empty(boxes.levels[1] + _WAITING, np.int64)
+
+
+@inlined
 def groups_near(boxes: Any, low: Any, high: Any, found: Any) -> Any:
     """Lists the groups whose boxes meet a box, as group·GROUP is their first simplex; their count.
 
@@ -66,29 +72,24 @@ def groups_near(boxes: Any, low: Any, high: Any, found: Any) -> Any:
         boxes: The tree.
         low: The lower corner, three numbers.
         high: The upper corner.
-        found: To write into, as long as there are groups.
+        found: To write into, from `room_for`.
     """
-    count = 0
-    top = boxes.levels.size - 2
-    if top < 0:
-        return count
-    level, box = np.empty(_DEPTH * BRANCHES, np.int64), np.empty(_DEPTH * BRANCHES, np.int64)
-    level[0], box[0], waiting = top, 0, 1
+    count, sides, levels = 0, boxes.sides, boxes.levels
+    stack = found[found.size - _WAITING :]  # of 16·box + level
+    waiting, stack[0] = 1, levels.size - 2
     while waiting > 0:
         waiting -= 1
-        at, which = level[waiting], box[waiting]
-        side = boxes.sides[boxes.levels[at] + which]
-        meets = True
-        for axis in range(3):
-            meets &= (side[0, axis] <= high[axis]) & (low[axis] <= side[1, axis])
-        if not meets:
-            continue
-        if at == 0:
-            found[count] = which
+        level, box = stack[waiting] % 16, stack[waiting] // 16
+        if level == 0:
+            found[count] = box
             count += 1
             continue
-        size = boxes.levels[at] - boxes.levels[at - 1]
-        for child in range(which * BRANCHES, min(which * BRANCHES + BRANCHES, size)):
-            level[waiting], box[waiting] = at - 1, child
-            waiting += 1
+        size = levels[level] - levels[level - 1]
+        for child in range(box * BRANCHES, min(box * BRANCHES + BRANCHES, size)):
+            side = sides[levels[level - 1] + child]
+            meets = (side[0, 0] <= high[0]) & (low[0] <= side[1, 0])
+            meets &= (side[0, 1] <= high[1]) & (low[1] <= side[1, 1])
+            meets &= (side[0, 2] <= high[2]) & (low[2] <= side[1, 2])
+            stack[waiting] = 16 * child + level - 1
+            waiting += meets
     return count

@@ -84,13 +84,13 @@ def _near(x: Any, y: Any, z: Any, search: Any, distance: Any, own: Any, out: Any
 
 @compiled
 def _is_near(point: Any, where: Any, near: Any, own: Any, groups: Any, dim: Any) -> Any:
-    x, y, z = point
+    records, place, (x, y, z) = where.records, where.place, point
     low, high = (x - near, y - near, z - near), (x + near, y + near, z + near)
     for group in range(groups_near(where.boxes, low, high, groups)):
         begin = groups[group] * GROUP
-        for cell in range(begin, min(begin + GROUP, num_cells(where.records, dim))):
-            is_own = _is_own(where.records, cell, own, dim)
-            if is_own and nearness(point, where, cell, near, dim)[0]:
+        for cell in range(begin, min(begin + GROUP, num_cells(records, dim))):
+            is_own = _is_own(records, cell, own, dim)
+            if is_own and nearness(point, records, place, cell, near, dim)[0]:
                 return True
     return False
 
@@ -110,5 +110,5 @@ def least_height(records: Any, own: Any, dim: Any) -> Any:
     for cell in range(num_cells(records, dim)):
         if _is_own(records, cell, own, dim):
             for i in range(dim + 1):
-                least = min(least, height(records, cell, i, dim))
+                least = min(least, height(records.words, cell, i, dim))
     return least

@@ -247,21 +247,21 @@ def num_cells(records: Any, dim: Any) -> Any:
     return records.words.size // (4 if dim == 1 else (8 if dim == 2 else 16))
 
 
-@compiled
-def height(records: Any, cell: Any, i: Any, dim: Any) -> Any:
+@inlined
+def row_entry(words: Any, cell: Any, j: Any, axis: Any, dim: Any) -> Any:
+    """Entry of the row of λ_(j + 1)."""
+    width = 4 if dim == 1 else (8 if dim == 2 else 16)
+    return words[np.uint64(width * cell + dim + dim * j + axis)]
+
+
+@inlined
+def height(words: Any, cell: Any, i: Any, dim: Any) -> Any:
     """How far corner i of a cell is from facet i."""
     square = 0.0
     for axis in range(dim):
         slope = 0.0
         for j in range(dim):
             if i == 0 or j == i - 1:
-                slope += row_entry(records.words, cell, j, axis, dim)
+                slope += row_entry(words, cell, j, axis, dim)
         square += slope * slope
     return 1 / np.sqrt(square)
-
-
-@inlined
-def row_entry(words: Any, cell: Any, j: Any, axis: Any, dim: Any) -> Any:
-    """Entry of the row of λ_(j + 1)."""
-    width = 4 if dim == 1 else (8 if dim == 2 else 16)
-    return words[np.uint64(width * cell + dim + dim * j + axis)]

@@ -21,12 +21,13 @@ from fe_relu.meshes.simplices.location.records import (
     barycentric,
     corner_place,
     height,
+    least_of,
     link,
     num_cells,
 )
 
 #: Steps after which a walk is given up, and boxes are searched.
-_PATIENCE = 256
+_PATIENCE = 64
 
 
 class Place(NamedTuple):
@@ -198,48 +199,56 @@ def _vertex(records: Any, place: Any, cell: Any, i: Any, dim: Any) -> Any:
 @compiled
 def _searched(x: Any, y: Any, z: Any, where: Any, groups: Any, dim: Any) -> Any:
     """As `_walked`, of all cells that the point may be in; else the nearest, within roundoff."""
-    near, point = where.place.near, (x, y, z)
+    records, place = where.records, where.place
+    near, point = place.near, (x, y, z)
     low, high = (x - near, y - near, z - near), (x + near, y + near, z + near)
     best, least = np.int64(-1), near
     for group in range(groups_near(where.boxes, low, high, groups)):
         begin = groups[group] * GROUP
-        for cell in range(begin, min(begin + GROUP, num_cells(where.records, dim))):
-            is_near, beyond = nearness(point, where, cell, near, dim)
+        for cell in range(begin, min(begin + GROUP, num_cells(records, dim))):
+            is_near, beyond = nearness(point, records, place, cell, near, dim)
             if not is_near:
                 continue
-            out, on = _sides(x, y, z, where.records, where.place, cell, dim)
+            out, on = _sides(x, y, z, records, place, cell, dim)
             if out < 0:
                 return np.int64(cell), on
             if near > 0 and beyond <= least:
                 best, least = np.int64(cell), beyond
     if best < 0:
         return best, 0
-    return best, _behind(x, y, z, where.records, best, dim)
+    return best, _behind(x, y, z, records, best, dim)
 
 
-@compiled
-def nearness(point: Any, where: Any, cell: Any, near: Any, dim: Any) -> Any:
+@inlined
+def nearness(point: Any, records: Any, place: Any, cell: Any, near: Any, dim: Any) -> Any:
     """Whether a point is so near to a cell, and how far it is beyond a facet of it at most.
 
     Near is what is that near to the inner side of every facet, and to the box around the cell.
     """
     x, y, z = point
-    records, place = where.records, where.place
     l0, l1, l2, l3, roundoff = barycentric(records.words, cell, x, y, z, dim)
-    weights, farthest = (l0, l1, l2, l3), -np.inf
+    least, i = least_of(l0, l1, l2, l3, dim)
+    farthest, weights = -least * height(records.words, cell, i, dim), (l0, l1, l2, l3)
+    if least < -roundoff and farthest * (1 + roundoff / least) > near:  # most are far
+        return False, farthest
     for i in range(dim + 1):
-        tall = height(records, cell, i, dim)
+        tall = height(records.words, cell, i, dim)
         farthest = max(farthest, -weights[i] * tall)
         if (-weights[i] - roundoff) * tall > near:
             return False, farthest
+    return _is_in_box_of(point, records, place, cell, near, dim), farthest
+
+
+@inlined
+def _is_in_box_of(point: Any, records: Any, place: Any, cell: Any, near: Any, dim: Any) -> Any:
     p, q = _vertex(records, place, cell, 0, dim), _vertex(records, place, cell, 1, dim)
     r, s = _vertex(records, place, cell, min(2, dim), dim), _vertex(records, place, cell, dim, dim)
+    inside = True
     for axis in range(dim):
         low = min(min(p[axis], q[axis]), min(r[axis], s[axis]))
         high = max(max(p[axis], q[axis]), max(r[axis], s[axis]))
-        if point[axis] < low - near or point[axis] > high + near:
-            return False, farthest
-    return True, farthest
+        inside &= (low - near <= point[axis]) & (point[axis] <= high + near)
+    return inside
 
 
 @compiled

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fe_relu.basics.compiled import compiled, inlined, prefetch, vectorised
+from fe_relu.meshes.simplices.location.boxes import room_for
 from fe_relu.meshes.simplices.location.buckets import Buckets, bucket, descended, unpacked
 from fe_relu.meshes.simplices.location.records import (
     barycentric,
@@ -28,7 +29,7 @@ from fe_relu.meshes.simplices.location.settle import Block, Whereabouts, settle
 BLOCK = 256
 
 #: Steps of a walk after which a point is settled by itself.
-_PATIENCE = 64
+_PATIENCE = 32
 
 
 class Search(NamedTuple):
@@ -41,7 +42,7 @@ class Search(NamedTuple):
 @inlined
 def new_block(search: Any) -> Any:
     numbers, weights = np.empty((3, BLOCK), np.int64), np.empty((3, BLOCK))
-    groups = np.empty(search.where.boxes.levels[1], np.int64)
+    groups = room_for(search.where.boxes)
     return Block(
         numbers[0], weights[0], weights[1], weights[2], numbers[1], numbers[2], groups
     )  # fmt: skip
