@@ -148,7 +148,7 @@ if whole is not None:
     axes[0].set_title("solution, drawn from the network")
     figure.colorbar(image, ax=axes[0], shrink=0.8)
 
-    lines, hats = whole.mesh.hidden_layers(whole.dtype)
+    lines, hats, _ = whole.explicit().layers
     left, bottom = whole.mesh.origin + whole.mesh.axes @ (nx // 2, ny // 2)
     right, top = left + 4 * whole.mesh.axes[0, 0], bottom + 3 * whole.mesh.axes[1, 1]
     px, py = np.meshgrid(np.linspace(left, right, 400), np.linspace(bottom, top, 300))
