@@ -1,33 +1,37 @@
 # SPDX-License-Identifier: MIT
 """P1 finite-element functions are two-hidden-layer ReLU networks; fe_relu converts both ways."""
 
-from fe_relu import deep as deep
-from fe_relu import plot as plot
-from fe_relu.analysis.bounds import bounds
-from fe_relu.analysis.certificate import Certificate
-from fe_relu.analysis.intervals import NetworkBounds
-from fe_relu.analysis.neurons import NotP1Error
-from fe_relu.analysis.weights import p1_from_relu
-from fe_relu.fenicsx.conversion import (
-    Conversion,
-    hierarchical_from_function,
-    network_from_function,
-)
-from fe_relu.fenicsx.interpolation import function_from_network, interpolation_plan
-from fe_relu.fenicsx.meshes import grid_from_mesh
-from fe_relu.fenicsx.spaces import UnsupportedFunctionError
-from fe_relu.formats.files import FileFormatError, load, save
-from fe_relu.formats.onnx import to_onnx
-from fe_relu.formats.onnx_reader import from_onnx
-from fe_relu.formats.torch import from_torch, to_torch
-from fe_relu.formats.vnnlib import write_vnnlib
-from fe_relu.hierarchy.basis import HierarchicalNetwork
-from fe_relu.hierarchy.surrogate import Surrogate
-from fe_relu.layers.network import Affine, ReLUNetwork, concatenate
-from fe_relu.meshes.grid.grid import Grid
-from fe_relu.meshes.recognition.recognise import NotStructuredError
-from fe_relu.networks.p1 import P1Network
-from fe_relu.networks.p2 import P2Network
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fe_relu import deep as deep
+    from fe_relu import plot as plot
+    from fe_relu.analysis.bounds import bounds
+    from fe_relu.analysis.certificate import Certificate
+    from fe_relu.analysis.intervals import NetworkBounds
+    from fe_relu.analysis.neurons import NotP1Error
+    from fe_relu.analysis.weights import p1_from_relu
+    from fe_relu.fenicsx.conversion import (
+        Conversion,
+        hierarchical_from_function,
+        network_from_function,
+    )
+    from fe_relu.fenicsx.interpolation import function_from_network, interpolation_plan
+    from fe_relu.fenicsx.meshes import grid_from_mesh
+    from fe_relu.fenicsx.spaces import UnsupportedFunctionError
+    from fe_relu.formats.files import FileFormatError, load, save
+    from fe_relu.formats.onnx import to_onnx
+    from fe_relu.formats.onnx_reader import from_onnx
+    from fe_relu.formats.torch import from_torch, to_torch
+    from fe_relu.formats.vnnlib import write_vnnlib
+    from fe_relu.hierarchy.basis import HierarchicalNetwork
+    from fe_relu.hierarchy.surrogate import Surrogate
+    from fe_relu.layers.network import Affine, ReLUNetwork, concatenate
+    from fe_relu.meshes.grid.grid import Grid
+    from fe_relu.meshes.recognition.recognise import NotStructuredError
+    from fe_relu.networks.p1 import P1Network
+    from fe_relu.networks.p2 import P2Network
 
 __version__ = "0.1.0"
 
@@ -62,3 +66,51 @@ __all__ = [
     "to_torch",
     "write_vnnlib",
 ]
+
+#: The module of each public name. It is imported when the name is first asked for, so that the
+#: command line starts at once.
+_HOMES = {
+    "bounds": "analysis.bounds",
+    "Certificate": "analysis.certificate",
+    "NetworkBounds": "analysis.intervals",
+    "NotP1Error": "analysis.neurons",
+    "p1_from_relu": "analysis.weights",
+    "Conversion": "fenicsx.conversion",
+    "hierarchical_from_function": "fenicsx.conversion",
+    "network_from_function": "fenicsx.conversion",
+    "function_from_network": "fenicsx.interpolation",
+    "interpolation_plan": "fenicsx.interpolation",
+    "grid_from_mesh": "fenicsx.meshes",
+    "UnsupportedFunctionError": "fenicsx.spaces",
+    "FileFormatError": "formats.files",
+    "load": "formats.files",
+    "save": "formats.files",
+    "to_onnx": "formats.onnx",
+    "from_onnx": "formats.onnx_reader",
+    "from_torch": "formats.torch",
+    "to_torch": "formats.torch",
+    "write_vnnlib": "formats.vnnlib",
+    "HierarchicalNetwork": "hierarchy.basis",
+    "Surrogate": "hierarchy.surrogate",
+    "Affine": "layers.network",
+    "ReLUNetwork": "layers.network",
+    "concatenate": "layers.network",
+    "Grid": "meshes.grid.grid",
+    "NotStructuredError": "meshes.recognition.recognise",
+    "P1Network": "networks.p1",
+    "P2Network": "networks.p2",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("deep", "plot"):
+        return import_module(f"fe_relu.{name}")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'fe_relu' has no attribute {name!r}")
+    found = getattr(import_module(f"fe_relu.{_HOMES[name]}"), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__, "deep", "plot"]

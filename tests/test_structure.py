@@ -5,6 +5,8 @@ import ast
 import sys
 from pathlib import Path
 
+import pytest
+
 import fe_relu
 
 ROOT = Path(fe_relu.__file__).parent
@@ -84,6 +86,18 @@ def own_modules(names):
 
 def package(module):
     return module.parts[0]
+
+
+def test_public_names_come_from_where_type_checkers_see_them():
+    parsed = ast.parse((ROOT / "__init__.py").read_text())
+    (seen,) = (node.body for node in parsed.body if isinstance(node, ast.If))
+    homes = {alias.name: node.module for node in seen for alias in node.names}
+    assert {name for name, home in homes.items() if home == "fe_relu"} == {"deep", "plot"}
+    assert homes.keys() == {*fe_relu.__all__, "deep", "plot"}
+    for name in fe_relu.__all__:
+        assert getattr(fe_relu, name).__module__ == homes[name]
+    with pytest.raises(AttributeError, match="no attribute 'networks_of_functions'"):
+        fe_relu.networks_of_functions  # noqa: B018
 
 
 def test_every_package_has_its_floor():
