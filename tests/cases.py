@@ -172,10 +172,10 @@ def certified(network, V, rng):
 def bound(grid, points, values, dtype=np.float64):
     """What the network may be off: 32 eps (nx + ny) (1 + distance from the origin / extent) max|u|.
 
-    Per point; extent is the shortest side of the box around the mesh.
+    Per point; extent is the least height of the parallelogram that the mesh is.
     """
-    corners = grid.corners
-    extent = (corners.max(axis=1) - corners.min(axis=1)).min()
+    corners, sides = grid.corners, grid.axes * np.array(grid.shape)
+    extent = abs(np.linalg.det(sides)) / np.linalg.norm(sides, axis=0).max()
     distance = np.maximum(np.abs(corners).max(), np.linalg.norm(points, axis=0))
     size = np.abs(values).max(initial=0)
     return 32 * np.finfo(dtype).eps * sum(grid.shape) * (1 + distance / extent) * size

@@ -5,6 +5,7 @@ Cases are drawn, the same on all ranks.
 """
 
 import itertools
+import math
 import multiprocessing
 import os
 import pickle
@@ -12,6 +13,7 @@ import re
 import shutil
 import subprocess
 import sys
+from fractions import Fraction
 from pathlib import Path
 
 from mpi4py import MPI
@@ -25,7 +27,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fe_relu
-from cases import mapped, random_function, rectangle
+from cases import bound, mapped, random_function, rectangle
 from fe_relu import Grid, P1Network, P2Network
 from fe_relu.basics import threads
 from fe_relu.parallel.agreement import together
@@ -374,6 +376,38 @@ def test_values_near_the_largest_float_do_not_overflow_on_the_way(comm):
             _, certificate = fe_relu.function_from_network(network, W)
         assert not certificate.exact
         assert certificate.upper > 1e307
+
+
+@pytest.mark.parametrize("sides", [(1e6, 1.0), (1.0, 1e-4), (3.0, 2.0)])
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_roundoff_stays_below_its_bound_on_thin_meshes_that_are_turned(sides, dtype):
+    turned, shape = np.array([[1.0, -1.0], [1.0, 1.0]]) / np.sqrt(2), (7, 5)
+    grid = Grid((0.1, -0.3), turned @ np.diag(np.array(sides) / shape), shape, "right")
+    rng = np.random.default_rng(4)
+    u = P1Network(grid, rng.standard_normal(grid.num_vertices).astype(dtype))
+    x = (grid.origin[:, None] + grid.axes @ (rng.random((2, 300)) * np.array([shape]).T)).astype(
+        dtype
+    )
+    exact = [on_right_cells(grid, u.values, point) for point in x.T.tolist()]
+    inside = [k for k, value in enumerate(exact) if value is not None]
+    off = np.abs([float(exact[k] - Fraction(float(u(x)[k]))) for k in inside])
+    assert len(inside) > 250
+    assert (off <= bound(grid, x[:, inside], u.values, dtype)).all()
+
+
+def on_right_cells(grid, values, point):
+    """The P1 function at a point of the mesh in exact arithmetic, None elsewhere."""
+    (a, b), (c, d) = ([Fraction(entry) for entry in row] for row in grid.axes.tolist())
+    x, y = (Fraction(p) - Fraction(o) for p, o in zip(point, grid.origin.tolist(), strict=True))
+    s, t = (d * x - b * y) / (a * d - b * c), (a * y - c * x) / (a * d - b * c)
+    i, j = math.floor(s), math.floor(t)
+    if not (0 <= i < grid.shape[0] and 0 <= j < grid.shape[1]):
+        return None
+    row, (s, t) = grid.shape[0] + 1, (s - i, t - j)
+    first, last = i + row * j, i + row * (j + 1) + 1
+    middle = first + 1 if s > t else last - 1
+    u, v, w = (Fraction(float(values[k])) for k in (first, middle, last))
+    return u + max(s, t) * (v - u) + min(s, t) * (w - v)
 
 
 def test_what_needs_no_other_rank_asks_none(comm):

@@ -14,10 +14,9 @@ from fe_relu.basics.compiled import compiled
 from fe_relu.meshes.simplices.location import nearness
 from fe_relu.meshes.simplices.location.boxes import boxes_of
 from fe_relu.meshes.simplices.location.buckets import buckets_of
+from fe_relu.meshes.simplices.location.known import Place, Search, Whereabouts
 from fe_relu.meshes.simplices.location.neighbours import along_curve, centres
 from fe_relu.meshes.simplices.location.records import MOST_CELLS, records_of
-from fe_relu.meshes.simplices.location.settle import Place, Whereabouts
-from fe_relu.meshes.simplices.location.walk import Search
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +27,7 @@ class Locator:
         own: Coordinates of the mesh's vertices, shape (dim, n).
         ring: Coordinates of further vertices, around the mesh, shape (dim, r).
         cells: Corners of each cell, the ring's vertices counted from n on, shape (dim + 1, m).
-        near: See `Place`.
+        near: See `known.Place`.
         vertex_numbers: By which the corners of a cell are put in order; increasing by default.
         cell_numbers: The smallest of these answers where cells meet; increasing by default.
 

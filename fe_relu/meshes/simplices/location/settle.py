@@ -8,16 +8,14 @@ in no cell, but within roundoff of one, is answered by the nearest as if it lay 
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from fe_relu.basics.compiled import compiled, inlined
-from fe_relu.meshes.simplices.location.boxes import GROUP, Boxes, groups_near
+from fe_relu.meshes.simplices.location.boxes import GROUP, groups_near
 from fe_relu.meshes.simplices.location.exact import side
 from fe_relu.meshes.simplices.location.records import (
-    Records,
     barycentric,
     corner_place,
     height,
@@ -30,47 +28,6 @@ from fe_relu.meshes.simplices.location.records import (
 _PATIENCE = 64
 
 
-class Place(NamedTuple):
-    """Where vertices are.
-
-    Args:
-        order: Of each vertex as records count, which it is of the mesh's and the ring's together.
-        own: Coordinates of the mesh's vertices, shape (dim, n).
-        ring: Those of the ring's, likewise.
-        low: The lower corner of the box around all, three numbers.
-        high: The upper corner.
-        near: Points outside are taken for points of cells up to this distance; 0 where other parts
-            of a mesh may have them.
-    """
-
-    order: npt.NDArray[np.int32]
-    own: npt.NDArray[np.float64]
-    ring: npt.NDArray[np.float64]
-    low: npt.NDArray[np.float64]
-    high: npt.NDArray[np.float64]
-    near: float
-
-
-class Whereabouts(NamedTuple):
-    """All that settles where a point is."""
-
-    records: Records
-    place: Place
-    boxes: Boxes
-
-
-class Block(NamedTuple):
-    """Points under way: their cells, −1 for none; the weights of corners 1, 2, 3; and memory."""
-
-    cell: npt.NDArray[np.int64]
-    w1: npt.NDArray[np.float64]
-    w2: npt.NDArray[np.float64]
-    w3: npt.NDArray[np.float64]
-    active: npt.NDArray[np.int64]
-    doubtful: npt.NDArray[np.int64]
-    groups: npt.NDArray[np.int64]
-
-
 @compiled
 def settle(x: Any, y: Any, z: Any, where: Any, block: Any, doubts: Any, axes: Any) -> Any:
     """Settles the first so many doubtful points; how many of them are not finite.
@@ -79,7 +36,7 @@ def settle(x: Any, y: Any, z: Any, where: Any, block: Any, doubts: Any, axes: An
         x: First coordinates of a block's points.
         y: Second ones, or again x; likewise z.
         z: See y.
-        where: `Whereabouts`.
+        where: `known.Whereabouts`.
         block: To write into; its cells are near the points, perhaps.
         doubts: How many are doubtful.
         axes: A tuple as long as points have coordinates.

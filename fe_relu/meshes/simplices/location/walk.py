@@ -9,13 +9,14 @@ is within roundoff of zero or the walk has led out of the mesh; such points are 
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from fe_relu.basics.compiled import compiled, inlined, prefetch, vectorised
 from fe_relu.meshes.simplices.location.boxes import room_for
-from fe_relu.meshes.simplices.location.buckets import Buckets, bucket, descended, unpacked
+from fe_relu.meshes.simplices.location.buckets import bucket, descended, unpacked
+from fe_relu.meshes.simplices.location.known import Block
 from fe_relu.meshes.simplices.location.records import (
     barycentric,
     corner_place,
@@ -23,20 +24,13 @@ from fe_relu.meshes.simplices.location.records import (
     least_of,
     row_entry,
 )
-from fe_relu.meshes.simplices.location.settle import Block, Whereabouts, settle
+from fe_relu.meshes.simplices.location.settle import settle
 
 #: Points in a block.
 BLOCK = 256
 
 #: Steps of a walk after which a point is settled by itself.
 _PATIENCE = 32
-
-
-class Search(NamedTuple):
-    """What loops know of a mesh."""
-
-    buckets: Buckets
-    where: Whereabouts
 
 
 @inlined
