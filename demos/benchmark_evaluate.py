@@ -58,21 +58,16 @@ def fe_relu_jobs(network: P1Network, points: np.ndarray) -> Iterator[Job]:
 def dolfinx_jobs(u: fem.Function, points: np.ndarray) -> Iterator[Job]:
     msh = u.function_space.mesh
 
-    def search() -> np.ndarray:
-        tree = geometry.bb_tree(msh, 2)
-        candidates = geometry.compute_collisions_points(tree, points)
-        return geometry.compute_colliding_cells(msh, candidates, points).array
+    def search() -> tuple[np.ndarray, np.ndarray]:
+        """Points for which there is a cell, and the first of theirs."""
+        candidates = geometry.compute_collisions_points(geometry.bb_tree(msh, 2), points)
+        links = geometry.compute_colliding_cells(msh, candidates, points)
+        found = np.diff(links.offsets) > 0
+        return points[found], links.array[links.offsets[:-1][found]]
 
-    links = geometry.compute_colliding_cells(
-        msh, geometry.compute_collisions_points(geometry.bb_tree(msh, 2), points), points
-    )
-    cells = links.array[links.offsets[:-1]]
-    yield (
-        "dolfinx: bb_tree + collisions + eval",
-        lambda: (search(), u.eval(points, cells)),
-        len(points),
-    )
-    yield "dolfinx: eval alone, cells given", lambda: u.eval(points, cells), len(points)
+    found, cells = search()
+    yield "dolfinx: bb_tree + collisions + eval", lambda: u.eval(*search()), len(points)
+    yield "dolfinx: eval alone, cells given", lambda: u.eval(found, cells), len(points)
 
 
 def interpolation_jobs(network: P1Network, points: np.ndarray) -> Iterator[Job]:

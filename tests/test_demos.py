@@ -77,6 +77,14 @@ def test_benchmark_prints_its_table(comm, monkeypatch, capsys):
         assert words in printed
 
 
+def test_unstructured_benchmark_prints_its_tables(comm, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["benchmark_unstructured", "0.05", "5000"])
+    runpy.run_path(str(DEMOS / "benchmark_unstructured.py"), run_name="__main__")
+    printed = capsys.readouterr().out
+    assert printed.count("ready in") == printed.count("; 0 wrong values") == 3
+    assert "SciPy LinearNDInterpolator" in printed
+
+
 def test_p2_benchmark_prints_its_table(comm, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["benchmark_p2", "8", "20000"])
     runpy.run_path(str(DEMOS / "benchmark_p2.py"), run_name="__main__")
