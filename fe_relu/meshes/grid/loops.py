@@ -38,12 +38,26 @@ def strangers(x: Any, y: Any, setting: Any, begin: Any, away: Any, count: Any) -
         y: Second coordinates, likewise.
         setting: Of the table.
         begin: The position of the first point.
-        away: To write positions into, as many as fit: none for a table of the whole grid.
+        away: To write positions into, with room for all points from here on; no room at all for a
+            table of the whole grid.
         count: How many are written already.
 
     Returns:
         How many coordinates are not finite, and how many positions are written now.
     """
+    beyond = np.empty(x.size, np.uint8)
+    bad = _beyond(x, y, setting, beyond)
+    if away.size > 0:
+        for k in range(x.size):  # no branches: each position is written, and stays if it counts
+            away[count] = begin + k
+            count += beyond[k]
+    return bad, count
+
+
+@compiled
+def _beyond(x: Any, y: Any, setting: Any, beyond: Any) -> Any:
+    """Marks the points that another window answers; counts NaN or infinite coordinates."""
+    vectorised()
     numbers = unpacked(setting.frame)
     first_s, end_s, first_t, end_t = setting.bounds
     bad = 0
@@ -51,10 +65,8 @@ def strangers(x: Any, y: Any, setting: Any, begin: Any, away: Any, count: Any) -
         bad += not_finite(x[k], y[k])
         s, t = lattice_point(x[k], y[k], numbers)
         held = (s >= first_s) & (s < end_s) & (t >= first_t) & (t < end_t)
-        if not held and count < away.size:
-            away[count] = begin + k
-            count += 1
-    return bad, count
+        beyond[k] = not held
+    return bad
 
 
 @inlined
