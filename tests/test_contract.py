@@ -94,7 +94,7 @@ def roundoff(mesh, points, values, dtype=np.float64):
     return 64 * np.finfo(dtype).eps * (1 + distance / mesh.step) * np.abs(values).max(initial=0)
 
 
-def simplices(create, *size, layers=True, floats=FLOATS):
+def simplices(create, *size, layers=True):
     def make(comm, **options):
         """Bent, so that it is no grid."""
         msh = create(comm, *size, **options)
@@ -102,7 +102,7 @@ def simplices(create, *size, layers=True, floats=FLOATS):
         x += 0.04 * np.sin(5 * x.sum(axis=1, keepdims=True))
         return msh
 
-    return Row(make, roundoff, ("P1",), LAYOUTS[:2], floats, layers)
+    return Row(make, roundoff, ("P1",), LAYOUTS[:2], FLOATS, layers)
 
 
 MESHES = {
@@ -117,14 +117,7 @@ MESHES = {
     "without ghosts": grid("left", (4, 4), ghosts="none"),
     "intervals": simplices(mesh.create_interval, 7, [-1.0, 2.5]),
     "triangles": simplices(mesh.create_rectangle, [[0, -1], [2, 0.5]], [4, 3]),
-    "tetrahedra": simplices(
-        # A hull has no ring in 3-D: a point of it in float32 may be beyond it, where all is zero.
-        mesh.create_box,
-        [[0, 0, 0], [2, 1, 1]],
-        [3, 2, 2],
-        layers=False,
-        floats=("f8",),
-    ),
+    "tetrahedra": simplices(mesh.create_box, [[0, 0, 0], [2, 1, 1]], [3, 2, 2], layers=False),
 }
 
 #: One row of each kind of mesh, for what no shape can change; and another of the same dimension.

@@ -75,7 +75,7 @@ class Table:
         dtype = np.result_type(dtype, self.entries)
         out = np.empty((self.entries.shape[1], *axes, x.shape[1]), dtype)
         entries, scale = self._read(dtype)
-        search, coordinates = self.locator.search, self.locator.axes
+        search, coordinates = self.locator.search_for(x.dtype), self.locator.axes
 
         def ask(rows: Rows, columns: slice, away: npt.NDArray) -> tuple[int, int]:
             return loop(*rows, search, entries, out[..., columns], away, coordinates)
@@ -90,7 +90,7 @@ class Table:
         memory = np.empty(n * (dim * dtype.itemsize + (dim + 1) * 4), np.uint8)
         weights = memory[: dim * n * dtype.itemsize].view(dtype).reshape(dim, n)
         corners = memory[dim * n * dtype.itemsize :].view(np.uint32).reshape(dim + 1, n)
-        search, axes = self.locator.search, self.locator.axes
+        search, axes = self.locator.search_for(x.dtype), self.locator.axes
 
         def ask(rows: Rows, columns: slice, away: npt.NDArray) -> tuple[int, int]:
             into = corners[:, columns], weights[:, columns]

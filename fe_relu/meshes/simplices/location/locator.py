@@ -102,6 +102,14 @@ class Locator:
         """The number of the cell that answers each of the points (dim, n), −1 if there is none."""
         return nearness.cells_at(self, x)
 
+    def search_for(self, dtype: np.dtype) -> Search:
+        """`search` for points of this dtype: coarser ones are near from farther away."""
+        eps = np.finfo(np.result_type(dtype, np.float32)).eps
+        place = self.search.where.place
+        near = place.near * float(eps / np.finfo(np.float64).eps)
+        where = self.search.where._replace(place=place._replace(near=near))
+        return self.search._replace(where=where)
+
     def near_points(self, x: npt.NDArray, distance: float) -> npt.NDArray[np.bool_]:
         """Which points (dim, n) are at most so far from a cell that is not of the ring."""
         return nearness.near(self, x, distance)
