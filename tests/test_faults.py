@@ -363,11 +363,18 @@ def test_a_mesh_contains_its_vertices_however_they_are_written(comm, dtype):
 
 
 def test_values_near_the_largest_float_do_not_overflow_on_the_way(comm):
-    V = space(diagonal="left_right")
-    for dtype in (np.float64,):
+    for degree, diagonal in itertools.product((1, 2), ("left_right", "crossed")):
+        V = space(degree, diagonal=diagonal)
         u = random_function(V, np.random.default_rng(2))
-        u.x.array[:] = np.where(u.x.array > 0, 1, -1) * np.finfo(dtype).max / 2 * (1 + 1e-3)
+        most = np.finfo(u.x.array.dtype).max
+        u.x.array[:] = np.where(u.x.array > 0, 1, -1) * most / 2 * (1 + 1e-3)
         network = fe_relu.network_from_function(u)
+        small = fem.Function(V)
+        small.x.array[:] = u.x.array / 2**40
+        points = np.random.default_rng(comm.rank).random((2, 200))
+        expected = fe_relu.network_from_function(small)(points)
+        assert np.abs(network(points) / 2**40 - expected).max() <= 1e-13 * np.abs(expected).max()
+        assert network.error_bound < np.inf
         vertices = V.mesh.geometry.x[:, :2].T
         assert np.isfinite(network(vertices)).all()
         assert np.abs(network(vertices) - network(vertices + 1e-13)).max() < 1e298

@@ -69,8 +69,8 @@ class P2Network(NodalNetwork):
         4^−levels times that for the P1 part alone. It is attained, and no bound could be smaller;
         roundoff of evaluation is not in it. Collective if the values are spread.
         """
-        bump = self.part.largest_bump(np.atleast_2d(self.values))
-        return self.layout.largest(4.0**-self.levels * bump)
+        shrunk = 4.0**-self.levels * np.atleast_2d(self.values).astype(np.float64)
+        return self.layout.largest(self.part.largest_bump(shrunk))
 
     def explicit(self) -> ReLUNetwork:
         """The same function as affine layers with a ReLU after all but the last.

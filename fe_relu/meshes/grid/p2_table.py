@@ -37,6 +37,10 @@ from fe_relu.meshes.mesh import Answers
 if TYPE_CHECKING:
     from fe_relu.meshes.grid.window import Window
 
+#: Nodal values beyond max/16 of their dtype are read scaled by this, so that no sum overflows: of a
+#: nodal value, two differences and three surpluses of up to twice their size.
+SCALE = 1 / 16
+
 #: Numbers in the record of a lattice point, by whether cells are crossed.
 RECORD = {False: 4, True: 8}
 
@@ -58,7 +62,8 @@ class P2Table(Table):
     @staticmethod
     def of(window: Window, values: npt.NDArray, levels: int) -> P2Table:  # type: ignore[override]
         """From nodal values (k, n) in the order of the window refined by two."""
-        return P2Table(window, _records(window, values), levels, values)
+        with np.errstate(over="ignore", invalid="ignore"):  # then scaled ones are read
+            return P2Table(window, _records(window, values), levels, values)
 
     def values(self, x: npt.NDArray, dtype: npt.DTypeLike) -> Answers:
         """Values at points (2, n), shape (k, n), in the wider of dtype and that of the entries."""
@@ -70,7 +75,17 @@ class P2Table(Table):
 
     def _read(self, dtype: np.dtype) -> tuple[npt.NDArray, float]:
         """As in `Table`; surpluses are differences, to be taken in the wider dtype."""
-        return super()._read(dtype) if dtype == self.entries.dtype else (self._widened, 1)
+        if dtype != self.entries.dtype:
+            return self._widened, 1
+        return (self.entries, 1) if self._scaled is None else (self._scaled, SCALE)
+
+    @cached_property
+    def _scaled(self) -> npt.NDArray | None:
+        """The table of scaled values, if those of the function are so large that sums overflow."""
+        dtype = self.entries.dtype
+        if np.abs(self.nodal).max(initial=0) <= np.finfo(dtype).max * SCALE:
+            return None
+        return _records(self.window, self.nodal * dtype.type(SCALE))
 
     @cached_property
     def _widened(self) -> npt.NDArray:
