@@ -257,5 +257,5 @@ def _contiguous_rows(
     for start in range(part.start, part.stop, CHUNK_POINTS):
         columns = slice(start, min(start + CHUNK_POINTS, part.stop))
         rows = scratch[:, : columns.stop - start]
-        rows[:] = x[:, columns]
+        loops.copy_points(x[:, columns], rows)
         yield columns, (rows[0], rows[1])
