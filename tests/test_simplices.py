@@ -307,9 +307,11 @@ def test_values_are_computed_in_the_wider_of_both_types(rng, name):
         planned = table.values_at(table.locate(points, dtype)).numbers
         assert planned.dtype == values.dtype
         assert (planned == values).all()
-        exact_table = mesh.whole.table(u.astype(entries).astype("f8"))
-        off = np.abs(values - exact_table.values(points.astype("f8"), "f8").numbers).max()
-        assert off <= 8 * np.finfo(values.dtype).eps * np.abs(u).max()
+        exact_table, fine = mesh.whole.table(u.astype(entries).astype("f8")), points.astype("f8")
+        off = np.abs(values - exact_table.values(fine, "f8").numbers)
+        alike = mesh.contains(points) == mesh.contains(fine)  # float32 reaches farther outside
+        assert alike.mean() > 0.5
+        assert off[:, alike].max() <= 8 * np.finfo(values.dtype).eps * np.abs(u).max()
 
 
 def test_values_near_the_largest_number_do_not_overflow(rng):
