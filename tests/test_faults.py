@@ -385,6 +385,15 @@ def test_values_near_the_largest_float_do_not_overflow_on_the_way(comm):
         assert certificate.upper > 1e307
 
 
+def test_transfer_goes_to_values_at_points_only(comm):
+    """A Bernstein element has the family of Lagrange's, but its dofs are no values."""
+    variant = basix.LagrangeVariant.bernstein
+    element = basix.ufl.element("P", "triangle", 2, lagrange_variant=variant)
+    W = fem.functionspace(rectangle(comm, "right", (3, 3)), element)
+    with pytest.raises(fe_relu.UnsupportedFunctionError, match="given by their values at points"):
+        fe_relu.interpolation_plan(network(), W)
+
+
 @pytest.mark.parametrize("sides", [(1e6, 1.0), (1.0, 1e-4), (3.0, 2.0)])
 @pytest.mark.parametrize("dtype", FLOATS)
 def test_roundoff_stays_below_its_bound_on_thin_meshes_that_are_turned(sides, dtype):

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from fe_relu.analysis.certificate import Bounds, Certificate, copied_bounds, difference
 from fe_relu.analysis.piecewise import Triangles
 from fe_relu.basics.refusals import wrong_kind
+from fe_relu.fenicsx import compat
 from fe_relu.fenicsx.conversion import node_of_dof
 from fe_relu.fenicsx.meshes import LocatedMesh, located_mesh, mark_of, require_unmoved
 from fe_relu.fenicsx.spaces import (
@@ -327,9 +328,12 @@ def interpolation_plan(
         if not same_ranks(network.comm, V.mesh.comm):
             raise ValueError("the network and V are on different ranks")
         require_outputs(network, V)
+        element = compat.basix_element(V)
         if (
             V.mesh.geometry.dim != network.dim_in
             or V.ufl_element().family_name != "P"
+            or element is None
+            or not element.interpolation_is_identity
             or V.component()
         ):
             raise UnsupportedFunctionError(

@@ -299,13 +299,7 @@ def asked(
         masked.extend(outside_mask(network.mesh, coordinates, outside))
         return coordinates
 
-    facts = {
-        "calls": ask.__name__,
-        "kinds of network": type(network).__name__,
-        "layouts": type(network.layout).__name__,
-        "numbers of outputs": network.dim_out,
-        "types of values": network.dtype,
-    }
+    facts = {"calls": ask.__name__} | facts_of(network)
     inquiry = Inquiry(points, lambda x, dtype: ask(network.table, x, dtype), network.dtype, facts)
     return network.layout.visit(inquiry), masked
 
