@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fe_relu.basics.arguments import checked_levels
+from fe_relu.basics.compiled import compiled
 from fe_relu.fenicsx.meshes import LocatedMesh, located_mesh, mark_of, require_unmoved
 from fe_relu.fenicsx.spaces import (
     INTERPOLATE,
@@ -165,15 +166,14 @@ class Conversion:
             assert levels is not None
             return P2Network(self.mesh, values, self.layout, levels=levels)
 
-    def _moved(self, u: fem.Function) -> npt.NDArray:
-        """Nodal values of this rank's part, shape (n,) or (k, n), in its order."""
+    def _moved(self, u: fem.Function) -> Any:
+        """Nodal values of this rank's part, as an array (n,) or (k, n) is made of them."""
         bs = self.V.dofmap.index_map_bs
         owned = u.x.array[: bs * self.V.dofmap.index_map.size_local].reshape(-1, bs).T
         if self.layout.is_spread:
             values = self._redistribution.values(owned)
-        else:
-            values = np.take(gather_columns(self.V.mesh.comm, owned), self._order, axis=1)
-        return values if self.V.value_shape else values[0]
+            return values if self.V.value_shape else values[0]
+        return Placed(gather_columns(self.V.mesh.comm, owned), self._order, self.V.value_shape)
 
     @cached_property
     def _redistribution(self) -> Redistribution:
@@ -181,10 +181,10 @@ class Conversion:
         return Redistribution.of(self.V.mesh.comm, division, self._owned_nodes)
 
     @cached_property
-    def _order(self) -> npt.NDArray[np.int64]:
+    def _order(self) -> npt.NDArray[np.int32]:
         """For each node of the mesh, its position among the owned dofs of all ranks."""
         nodes = gather_columns(self.V.mesh.comm, self._owned_nodes[None])[0]
-        order = np.empty_like(nodes)
+        order = np.empty(nodes.size, np.int32 if nodes.size < 1 << 31 else np.int64)
         order[nodes] = np.arange(nodes.size)
         return order
 
@@ -192,6 +192,35 @@ class Conversion:
     def _owned_nodes(self) -> npt.NDArray[np.int64]:
         nodes = node_of_dof(self.V, self.located)
         return nodes[: self.V.dofmap.index_map.size_local]
+
+
+@dataclass(frozen=True, eq=False)
+class Placed:
+    """The columns numbers[:, order] as whoever makes an array of them gets them: written once.
+
+    Args:
+        numbers: Shape (k, n).
+        order: Shape (m,).
+        lead: The array has shape (k, m), or (m,) if this is ().
+    """
+
+    numbers: npt.NDArray
+    order: npt.NDArray[np.int32]
+    lead: tuple[int, ...]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray:
+        placed = np.empty((len(self.numbers), self.order.size), dtype or self.numbers.dtype)
+        _place(self.numbers.T.reshape(-1), self.order, placed)
+        return placed if self.lead else placed[0]
+
+
+@compiled
+def _place(columns: Any, order: Any, placed: Any) -> None:
+    """Columns, the numbers of each together, in their order."""
+    rows = len(placed)
+    for row in range(rows):
+        for k in range(order.size):
+            placed[row, k] = columns[rows * order[k] + row]
 
 
 def node_of_dof(V: fem.FunctionSpace, located: LocatedMesh) -> npt.NDArray[np.int64]:
