@@ -73,8 +73,6 @@ def test_what_grids_alone_have_is_refused_with_a_remedy(comm):
     V, V2 = (fem.functionspace(msh, ("P", degree)) for degree in (1, 2))
     with pytest.raises(UnsupportedFunctionError, match=r"interpolate"):
         Conversion(V2)
-    with pytest.raises(ValueError, match='layout="replicated"'):
-        Conversion(V, layout="blocks")
     network = fe_relu.network_from_function(fem.Function(V))
     with pytest.raises(TypeError, match="bounds needs a structured mesh"):
         fe_relu.bounds(network)

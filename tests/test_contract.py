@@ -90,19 +90,19 @@ def grid(diagonal, shape, image=None, *, box="unit", floats=FLOATS, **options):
 
 def roundoff(mesh, points, values, dtype=np.float64):
     """64 eps (1 + distance from the origin / least height of a cell) max|u|, per point."""
-    distance = np.abs(mesh.vertices()).max() + np.linalg.norm(points, axis=0)
+    distance = np.abs(mesh.vertices()).max(initial=0) + np.linalg.norm(points, axis=0)
     return 64 * np.finfo(dtype).eps * (1 + distance / mesh.step) * np.abs(values).max(initial=0)
 
 
-def simplices(create, *size, layers=True):
+def simplices(create, *size, layers=True, **always):
     def make(comm, **options):
         """Bent, so that it is no grid."""
-        msh = create(comm, *size, **options)
+        msh = create(comm, *size, **{**always, **options})
         x = msh.geometry.x[:, : msh.geometry.dim]
         x += 0.04 * np.sin(5 * x.sum(axis=1, keepdims=True))
         return msh
 
-    return Row(make, roundoff, ("P1",), LAYOUTS[:2], FLOATS, layers)
+    return Row(make, roundoff, ("P1",), LAYOUTS, FLOATS, layers)
 
 
 MESHES = {
@@ -118,6 +118,12 @@ MESHES = {
     "intervals": simplices(mesh.create_interval, 7, [-1.0, 2.5]),
     "triangles": simplices(mesh.create_rectangle, [[0, -1], [2, 0.5]], [4, 3]),
     "tetrahedra": simplices(mesh.create_box, [[0, 0, 0], [2, 1, 1]], [3, 2, 2], layers=False),
+    "triangles without ghosts": simplices(
+        mesh.create_rectangle, [[0, -1], [2, 0.5]], [5, 4], ghost_mode=mesh.GhostMode.none
+    ),
+    "tetrahedra on one rank": simplices(
+        mesh.create_unit_cube, 3, 2, 2, layers=False, partitioner=on_first_rank
+    ),
 }
 
 #: One row of each kind of mesh, for what no shape can change; and another of the same dimension.
@@ -173,9 +179,14 @@ def slack(row, network, x):
     return MESHES[row].bound(network.mesh, x, size, x.dtype)
 
 
+def whole_mesh(network):
+    """The mesh of a network. Collective if no rank has it."""
+    return network.gather().mesh if network.mesh.is_partial else network.mesh
+
+
 def own_points(network, rank, count=None):
-    """Points of a rank, of the network's dtype."""
-    x = everywhere(network.mesh, np.random.default_rng([5, rank]))
+    """Points of a rank, of the network's dtype. Collective if no rank has the whole mesh."""
+    x = everywhere(whole_mesh(network), np.random.default_rng([5, rank]))
     return x[:, :count].astype(network.dtype)
 
 
@@ -383,10 +394,11 @@ def test_a_plan_refuses_networks_that_do_not_fit(plain, comm):
 
 def test_points_outside_are_extended_marked_or_refused(row, comm, rng):
     for network in networks(row, layouts=LAYOUTS):
-        weights = np.concatenate(weights_in_cell(len(network.mesh.cells()), 9, rng))
-        x = inside(network.mesh, weights).astype(network.dtype)
+        mesh = whole_mesh(network)
+        weights = np.concatenate(weights_in_cell(len(mesh.cells()), 9, rng))
+        x = inside(mesh, weights).astype(network.dtype)
         out = np.isin(np.arange(12), [7, 10, 11]) & (comm.rank == comm.size - 1)
-        some = np.where(out, beyond(network.mesh, rng, 12), x[:, :12]).astype(network.dtype)
+        some = np.where(out, beyond(mesh, rng, 12), x[:, :12]).astype(network.dtype)
         for ask in questions(network):
             for choice in ("nan", "raise"):
                 assert ask(x, outside=choice).tobytes() == ask(x).tobytes()

@@ -25,12 +25,12 @@ from fe_relu.fenicsx.spaces import (
 )
 from fe_relu.hierarchy.basis import HierarchicalNetwork
 from fe_relu.hierarchy.transform import hierarchical_from_network
-from fe_relu.meshes.kinds import divided, divisions
+from fe_relu.meshes.kinds import divisions
 from fe_relu.meshes.recognition.recognise import TOLERANCE
 from fe_relu.networks.p1 import P1Network
 from fe_relu.networks.p2 import MAX_LEVELS, P2Network
 from fe_relu.parallel.agreement import gather_columns, together
-from fe_relu.parallel.layouts import checked_layout, spread_on
+from fe_relu.parallel.layouts import checked_layout, is_spread, spread_on
 from fe_relu.parallel.redistribute import Redistribution, aligned
 
 if TYPE_CHECKING:
@@ -98,12 +98,16 @@ class Conversion:
             terms.alike("levels", self._checked_levels())
             terms.alike("tolerances", self.rtol)
             terms.alike("words for structured", bool(self.structured))
-        located = located_mesh(V.mesh, self.rtol, structured=self.structured)
+        numbers = V.dofmap.index_map.size_global * V.dofmap.index_map_bs
+        located = located_mesh(
+            V.mesh,
+            self.rtol,
+            structured=self.structured,
+            spread=is_spread(V.mesh.comm, self.layout, numbers),
+        )
         object.__setattr__(self, "located", located)
         self._require_degree()
-        numbers = self.mesh.refined(self._degree).num_vertices * V.dofmap.index_map_bs
-        word = divided(self.mesh, self.layout)
-        layout = spread_on(V.mesh.comm, word, numbers, self._division)
+        layout = spread_on(V.mesh.comm, self.layout, numbers, self._division)
         object.__setattr__(self, "layout", layout)
         object.__setattr__(self, "mark", mark_of(V.mesh))
 
@@ -123,6 +127,8 @@ class Conversion:
             )
 
     def _division(self, comm: Any) -> Any:
+        if self.located.division:
+            return self.located.division
         owned = self.located.vertex_of_node[: self.V.mesh.geometry.index_map().size_local]
         return aligned(comm, divisions(self.mesh, comm.size), owned)
 

@@ -169,7 +169,9 @@ def _located_on(
     rtol = max(TOLERANCE, min(2 * own.slack, MOST_TOLERANCE)) if rtol is None else rtol
     if V.mesh.topology.dim != own.dim:
         return None
-    located = located_mesh(V.mesh, rtol, structured=own.is_structured)
+    located = located_mesh(
+        V.mesh, rtol, structured=own.is_structured, spread=own.is_partial
+    )
     if located.mesh.is_structured != own.is_structured:
         return None
     same = located.mesh.matches(network.mesh, V.mesh.geometry.x.dtype, rtol=rtol)

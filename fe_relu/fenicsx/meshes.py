@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from fe_relu.basics.compiled import compiled
 from fe_relu.fenicsx import compat
+from fe_relu.fenicsx.partition import partition_of
 from fe_relu.fenicsx.spaces import require_straight
 from fe_relu.meshes.grid.grid import ROUNDOFF_UNITS, Grid
 from fe_relu.meshes.recognition.misfits import why_not
@@ -34,6 +35,7 @@ class LocatedMesh:
 
     mesh: Any
     vertex_of_node: npt.NDArray[np.int64]
+    division: Any = None  # of a mesh that no rank holds whole
 
 
 def grid_from_mesh(mesh: mesh.Mesh, *, rtol: float = TOLERANCE) -> Grid:
@@ -70,13 +72,16 @@ def grid_from_mesh(mesh: mesh.Mesh, *, rtol: float = TOLERANCE) -> Grid:
     return found[0]
 
 
-def located_mesh(mesh: mesh.Mesh, rtol: float, *, structured: bool = True) -> LocatedMesh:
+def located_mesh(
+    mesh: mesh.Mesh, rtol: float, *, structured: bool = True, spread: bool = False
+) -> LocatedMesh:
     """The mesh that a dolfinx mesh is, and where its nodes are. Collective.
 
     Args:
         mesh: Of straight intervals, triangles or tetrahedra.
         rtol: As for `grid_from_mesh`.
         structured: Whether a structured mesh is to be known as one, which is smaller and faster.
+        spread: Whether ranks are to hold shares of one that is not, instead of the whole.
 
     Raises:
         UnsupportedFunctionError: Cells are of another kind.
@@ -88,7 +93,16 @@ def located_mesh(mesh: mesh.Mesh, rtol: float, *, structured: bool = True) -> Lo
         plane = structured and mesh.topology.cell_type.name == "triangle"
         cells = cells_of(mesh) if plane else None
     found = None if cells is None else located_grid(cells, rtol)
-    return located_simplices(mesh) if found is None else LocatedMesh(*found)
+    if found is not None:
+        return LocatedMesh(*found)
+    return located_shares(mesh) if spread else located_simplices(mesh)
+
+
+def located_shares(mesh: mesh.Mesh) -> LocatedMesh:
+    """The same as simplices that stay on the ranks that have them. Collective."""
+    nodes, partition = mesh.geometry.index_map(), partition_of(mesh)
+    every = np.arange(nodes.size_local + nodes.num_ghosts, dtype=np.int32)
+    return LocatedMesh(partition.mesh, nodes.local_to_global(every), partition)
 
 
 def located_simplices(mesh: mesh.Mesh) -> LocatedMesh:

@@ -30,7 +30,7 @@ from fe_relu.layers.bubbles import DeepNetwork
 from fe_relu.layers.network import Affine, ReLUNetwork
 from fe_relu.meshes.grid.grid import Grid
 from fe_relu.meshes.kinds import KINDS as MESHES
-from fe_relu.meshes.kinds import divisions
+from fe_relu.meshes.kinds import divided, divisions
 from fe_relu.meshes.mesh import Mesh
 from fe_relu.networks.p1 import P1Network
 from fe_relu.networks.p2 import P2Network
@@ -118,11 +118,18 @@ def nodal(network_type: type, **facts: type) -> Kind:
     def network(stored: Stored, comm: MPI.Comm | None, layout: str) -> Any:
         mesh = stored_mesh(stored)
         tensor = vertex_tensor(stored, "values", mesh, degree)
-        where = spread_on(comm, layout, tensor.size, lambda c: divisions(mesh, c.size)[0])
+        word = divided(mesh, layout)
+        where = spread_on(comm, word, tensor.size, lambda c: divisions(mesh, c.size)[0])
         values = part_values(stored, tensor, where.part(mesh).refined(degree))
         return network_type(mesh, values, where, **_stored_facts(stored, facts))
 
-    return Kind(network_type, contents, network, spreads=True)
+    def prepared(network: Any) -> Any:
+        """The whole on every rank, of a mesh that no rank has whole."""
+        if not network.mesh.is_partial:
+            return network
+        return replace(network.gather(), layout=layout_on(network.comm))
+
+    return Kind(network_type, contents, network, spreads=True, prepared=prepared)
 
 
 def _layout_in_units(

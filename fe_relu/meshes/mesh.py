@@ -68,6 +68,11 @@ class Part(Protocol):
 
     @property
     def num_vertices(self) -> int: ...
+    @property
+    def own(self) -> Any:
+        """Which of its vertices, as an index, all parts together have each at least once."""
+        ...
+
     def numbers(self) -> npt.NDArray[np.int64]:
         """The whole mesh's numbers of its vertices, in its own order."""
         ...
@@ -155,6 +160,11 @@ class Mesh(Protocol):
     @property
     def is_structured(self) -> bool:
         """Whether vertices are where a formula says."""
+        ...
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether this rank knows its share only, the vertices and cells that are its own."""
         ...
 
     @property

@@ -218,7 +218,10 @@ class NodalNetwork:
             terms.alike("roots", root)
             terms.all_alike(facts_of(self))
         values = self.layout.refined(self.degree).gather(self.values, root)
-        return None if values is None else replace(self, values=values, layout=Alone())
+        mesh, order = self.layout.gather_mesh(self.mesh, root)
+        if values is None:
+            return None
+        return replace(self, mesh=mesh, values=values[..., order], layout=Alone())
 
     def whole(self) -> Self:
         """The whole network as one of this process alone. Collective only if values are spread."""
@@ -292,16 +295,41 @@ def asked(
     network: Any, ask: Callable[..., Any], x: npt.ArrayLike, outside: Outside
 ) -> tuple[Visit, list[npt.NDArray[np.bool_]]]:
     """Points brought to the tables that answer them, and the mask of those to be NaN, if any."""
-    masked: list[npt.NDArray[np.bool_]] = []
+    masked = _spread_mask(network, x, outside) if network.mesh.is_partial else []
 
     def points() -> npt.NDArray:
         coordinates = real_points(x, network.dim_in)
-        masked.extend(outside_mask(network.mesh, coordinates, outside))
+        if not network.mesh.is_partial:
+            masked.extend(outside_mask(network.mesh, coordinates, outside))
         return coordinates
 
     facts = {"calls": ask.__name__} | facts_of(network)
     inquiry = Inquiry(points, lambda x, dtype: ask(network.table, x, dtype), network.dtype, facts)
     return network.layout.visit(inquiry), masked
+
+
+def _spread_mask(
+    network: Any, x: npt.ArrayLike, outside: Outside
+) -> list[npt.NDArray[np.bool_]]:
+    """`outside_mask`, of a mesh of which each rank has a share. Collective."""
+    with network.layout.together() as terms:
+        terms.alike("words for outside", _checked_outside(outside))
+    if outside == "extend":
+        return []
+
+    def points() -> npt.NDArray:
+        coordinates = real_points(x, network.dim_in)
+        require_finite(coordinates)
+        return coordinates
+
+    def inside(x: npt.NDArray, dtype: np.dtype) -> Any:
+        return network.part.inside(x, network.mesh.extent.roundoff(np.result_type(x, np.float32)))
+
+    facts = {"calls": "inside"} | facts_of(network)
+    masked = ~network.layout.visit(Inquiry(points, inside, network.dtype, facts)).numbers()[0]
+    with network.layout.together():
+        _require_inside(masked, points(), outside)
+    return [masked]
 
 
 def facts_of(network: Any) -> dict[str, object]:
@@ -341,12 +369,21 @@ def outside_mask(mesh: Mesh, x: npt.NDArray, outside: Outside) -> list[npt.NDArr
     Raises:
         ValueError: A point is outside, and outside is "raise"; or outside is another word.
     """
-    if outside not in ("extend", "nan", "raise"):
-        raise ValueError(f'outside must be "extend", "nan" or "raise", not {outside!r}')
-    if outside == "extend":
+    if _checked_outside(outside) == "extend":
         return []
     require_finite(x)
     masked = ~mesh.contains(x)
+    _require_inside(masked, x, outside)
+    return [masked]
+
+
+def _checked_outside(outside: Outside) -> Outside:
+    if outside not in ("extend", "nan", "raise"):
+        raise ValueError(f'outside must be "extend", "nan" or "raise", not {outside!r}')
+    return outside
+
+
+def _require_inside(masked: npt.NDArray[np.bool_], x: npt.NDArray, outside: Outside) -> None:
     if outside == "raise" and masked.any():
         first = int(np.flatnonzero(masked)[0])
         point = ", ".join(str(number) for number in x[:, first])
@@ -354,4 +391,3 @@ def outside_mask(mesh: Mesh, x: npt.NDArray, outside: Outside) -> list[npt.NDArr
             f"{np.count_nonzero(masked)} of {masked.size} points are outside the mesh, the first "
             f'at index {first}: ({point}); outside="extend" or "nan" allows them'
         )
-    return [masked]

@@ -53,7 +53,8 @@ class P1Network(NodalNetwork):
             >>> fe_relu.P1Network(grid, np.zeros(20)).explicit().widths
             (2, 17, 20, 1)
         """
-        values = np.atleast_2d(self.whole().values)
-        first, second, hats = self.mesh.hidden_layers(self.dtype)
+        whole = self.whole()
+        values = np.atleast_2d(whole.values)
+        first, second, hats = whole.mesh.hidden_layers(self.dtype)
         output = Affine(values @ hats, np.zeros(len(values), self.dtype))
         return ReLUNetwork((first, second, output))

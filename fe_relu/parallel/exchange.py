@@ -78,6 +78,12 @@ class Parcels:
             for a, b in itertools.pairwise(map(int, self.starts))
         ]
 
+    def kept(self, masks: Sequence[npt.NDArray[np.uint8]]) -> Parcels:
+        """Those items, of what goes to each rank, that a mask is 1 at; perhaps none to some."""
+        mask = np.concatenate([*masks, np.empty(0, np.uint8)]).astype(np.bool_)
+        starts = np.concatenate([[0], np.cumsum([mask.sum() for mask in masks], dtype=np.int64)])
+        return Parcels(self.order[mask], self.ranks, starts)
+
     def unpack(self, packed: Sequence[npt.NDArray], out: npt.NDArray) -> None:
         """Writes what `room` has received to the positions of the items in out, (*lead, n)."""
         if packed:

@@ -30,7 +30,16 @@ LAYOUTS = ("auto", "blocks", "replicated")
 
 
 class Division(Protocol):
-    """Which rank holds which part of a mesh: pure functions, the same on every rank."""
+    """Which rank holds which part of a mesh: pure functions, which send no messages.
+
+    Where this is no arithmetic, a rank knows its own part, and of vertices the holders of its own.
+
+    Attributes:
+        asks_several: Whether several ranks may be asked for a point, of which those that have it
+            answer; otherwise the one that is asked does.
+    """
+
+    asks_several: bool
 
     @property
     def num_vertices(self) -> int:
@@ -39,6 +48,10 @@ class Division(Protocol):
 
     def part(self, rank: int) -> Any:
         """What a rank holds; see `fe_relu.meshes.mesh.Part`."""
+        ...
+
+    def side_by_side(self) -> npt.NDArray[np.int64]:
+        """The numbers of the vertices `part.own` of all ranks, rank by rank."""
         ...
 
     def owners(self, vertices: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
@@ -104,6 +117,10 @@ class Layout(Protocol):
         """The values (…, n) of the whole mesh from those of parts; on root alone if given."""
         ...
 
+    def gather_mesh(self, mesh: Any, root: int | None = None) -> tuple[Any, Any]:
+        """The whole of a mesh, and which of this one's each of its vertices is; likewise."""
+        ...
+
     def collect(
         self, vertices: npt.NDArray[np.int64], rows: npt.NDArray
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray]:
@@ -132,6 +149,9 @@ class _Whole:
 
     def fetch(self, values: npt.NDArray, vertices: npt.NDArray[np.int64]) -> npt.NDArray:
         return values[:, vertices]
+
+    def gather_mesh(self, mesh: Any, root: int | None = None) -> tuple[Any, Any]:
+        return mesh, slice(None)
 
     def collect(
         self, vertices: npt.NDArray[np.int64], rows: npt.NDArray
@@ -219,6 +239,16 @@ class Spread:
     def gather(self, values: npt.NDArray, root: int | None = None) -> npt.NDArray | None:
         return redistribute.gather_parts(self.comm, self.division, values, root)
 
+    def gather_mesh(self, mesh: Any, root: int | None = None) -> tuple[Any, Any]:
+        if not mesh.is_partial:
+            return mesh, slice(None)
+        gathered = [
+            agreement.gather_columns(self.comm, part, root)
+            for part in mesh.contribution
+        ]
+        with self.together():
+            return mesh.joined(*gathered) if root in (None, self.comm.rank) else (None, None)
+
     def collect(
         self, vertices: npt.NDArray[np.int64], rows: npt.NDArray
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray]:
@@ -252,10 +282,13 @@ def spread_on(
 
     Collective if the division is made so.
     """
+    return Spread(comm, division(comm)) if is_spread(comm, layout, numbers) else layout_on(comm)
+
+
+def is_spread(comm: MPI.Comm | None, layout: str, numbers: int) -> bool:
+    """Whether a word of `LAYOUTS` means that so many numbers are spread over the ranks of comm."""
     wanted = layout == "blocks" or (layout == "auto" and numbers > REPLICATED_VALUES)
-    if comm is None or comm.size == 1 or not wanted:
-        return layout_on(comm)
-    return Spread(comm, division(comm))
+    return comm is not None and comm.size > 1 and wanted
 
 
 def checked_layout(layout: Any) -> str:

@@ -105,10 +105,10 @@ def gather_parts(
 
     On every rank, or on root alone and None elsewhere.
     """
-    columns = gather_columns(comm, np.atleast_2d(values), root)
+    own = division.part(comm.rank).own
+    columns = gather_columns(comm, np.atleast_2d(values)[:, own], root)
     if columns is None:
         return None
-    numbers = np.concatenate([division.part(rank).numbers() for rank in range(comm.size)])
     whole = np.empty((len(columns), division.num_vertices), columns.dtype)
-    whole[:, numbers] = columns
+    whole[:, division.side_by_side()] = columns
     return whole.reshape(*values.shape[:-1], -1)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from fe_relu.parallel.layouts import Division
 
-#: The types that answers are computed in, in an order that all ranks know: one message has one.
+#: The types that points have, in an order that all ranks know: one message has one.
 FLOATS: tuple[np.dtype, np.dtype] = (np.dtype(np.float32), np.dtype(np.float64))
 
 
@@ -60,10 +60,12 @@ class Route:
     comm: MPI.Comm
     parcels: Parcels  # by their positions among all points of this rank
     sources: Sequence[int]
-    numbers: Sequence[int]  # of points that came from each source
+    numbers: Sequence[int]  # of points that came from each source and are answered
+    answered: npt.NDArray[np.int64] | slice = slice(None)  # noqa: RUF009 (which of them)
 
     def complete(self, own: npt.NDArray, found: npt.NDArray) -> None:
         """Writes others' answers into own (…, n), from those (…, m) that this rank has found."""
+        found = found[..., self.answered]
         answers = np.split(found, np.cumsum(self.numbers)[:-1], axis=-1) if self.numbers else []
         received = self.parcels.room(found.shape[:-1], found.dtype)
         exchange_on(self.comm).swap(self.sources, answers, self.parcels.ranks, received)
@@ -90,10 +92,10 @@ def visited(comm: MPI.Comm, division: Division, inquiry: Inquiry) -> Visit:
     try:
         x, dtype, own = inquiry.here()
         if own.away.size:
-            counts[FLOATS.index(dtype)] = own.away.size
             positions, ranks = division.candidates(x, own.away, dtype)
             parcels = Parcels.of(ranks, comm.size, positions)
-            packed = parcels.pack(x, dtype)
+            packed = parcels.pack(x)
+            counts[FLOATS.index(x.dtype)] = positions.size
     except BaseException as raised:
         error = raised
     facts = {what: str(fact) for what, fact in inquiry.facts.items()}
@@ -102,7 +104,10 @@ def visited(comm: MPI.Comm, division: Division, inquiry: Inquiry) -> Visit:
     for k, turn in enumerate(FLOATS):
         if sent[k]:
             here = parcels if counts[k] else Parcels.of(parcels.order[:0], comm.size)
-            routes.append(_route(comm, inquiry, here, packed if counts[k] else [], len(x), turn))
+            route, found = _route(comm, inquiry, here, packed if counts[k] else [], len(x), turn)
+            if division.asks_several:
+                route = _answered(route, found.away)
+            routes.append((route, found))
     return Visit(own, routes)
 
 
@@ -119,5 +124,26 @@ def _route(
     points = [part.view(dtype).reshape(dim, -1) for part in sent]
     with together(comm):
         asked = points[0] if len(points) == 1 else np.hstack([np.empty((dim, 0), dtype), *points])
-        found = inquiry.answer(asked, dtype)
+        found = inquiry.answer(asked, np.result_type(inquiry.dtype, dtype))
     return Route(comm, parcels, sources, [part.shape[1] for part in points]), found
+
+
+def _answered(route: Route, away: npt.NDArray[np.int64]) -> Route:
+    """The same of those points only that the ranks asked for them have. Collective.
+
+    Args:
+        route: The way of all.
+        away: Which of the points that came here are none of this rank's.
+    """
+    mine = np.ones(sum(route.numbers), np.uint8)
+    mine[away] = 0
+    told = np.split(mine, np.cumsum(route.numbers)[:-1]) if route.numbers else []
+    heard = route.parcels.room((), np.uint8)
+    exchange_on(route.comm).swap(route.sources, told, route.parcels.ranks, heard)
+    return Route(
+        route.comm,
+        route.parcels.kept(heard),
+        route.sources,
+        [int(part.sum()) for part in told],
+        np.flatnonzero(mine),
+    )

@@ -38,6 +38,8 @@ class Blocks:
         unit: Divides nx and ny.
     """
 
+    asks_several = False
+
     grid: Grid
     counts: tuple[int, int]
     ranks: tuple[int, ...]
@@ -111,6 +113,11 @@ class Blocks:
         i = np.flatnonzero(self.column_of_cell == bx)
         j = np.flatnonzero(self.row_of_cell == by)
         return Window(self.grid, (int(i[0]), int(j[0])), (i.size, j.size), self.unit)
+
+    def side_by_side(self) -> npt.NDArray[np.int64]:
+        """The numbers of the vertices in the windows of all ranks, one after the other."""
+        size = max(self.ranks) + 1
+        return np.concatenate([self.part(rank).numbers() for rank in range(size)])
 
     def rank_of_cells(self, i: npt.NDArray, j: npt.NDArray) -> npt.NDArray[np.int64]:
         """The rank that holds each cell (i, j)."""

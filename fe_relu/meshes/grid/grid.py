@@ -98,6 +98,7 @@ class Grid:
 
     dim = 2
     is_structured = True
+    is_partial = False
 
     @property
     def has_centres(self) -> bool:

@@ -37,6 +37,9 @@ class Window:
     shape: tuple[int, int]
     unit: int = 0
 
+    #: Which of its vertices are gathered: all, as what is on a border is the same on both sides.
+    own = slice(None)
+
     def refined(self, factor: int) -> Window:
         """The same part of the grid refined by a factor."""
         if factor == 1:

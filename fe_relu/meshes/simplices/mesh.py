@@ -46,6 +46,7 @@ class SimplexMesh:
     """
 
     is_structured = False
+    is_partial = False
     slack = 0.0
 
     vertex_array: npt.NDArray[np.float64]
@@ -172,7 +173,7 @@ class SimplexMesh:
     def contains(self, x: npt.NDArray) -> npt.NDArray[np.bool_]:
         """Which columns of x lie in the closed mesh, up to roundoff of coordinates; shape (n,)."""
         near = self._roundoff(np.result_type(x.dtype, np.float32))
-        return self.locator.near_points(x, near)
+        return self.locator.near_points(x, near)[0]
 
     def refined(self, factor: int) -> Any:
         """The mesh itself, or (2) the nodes of P2 functions.

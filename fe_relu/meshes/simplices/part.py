@@ -23,6 +23,8 @@ class Whole:
 
     mesh: Any  # a mesh, or the nodes on one
 
+    own = slice(None)
+
     @property
     def num_vertices(self) -> int:
         return self.mesh.num_vertices

@@ -14,7 +14,7 @@ Beyond the ring the function is zero.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +30,20 @@ WIDEST = 0.6 * np.pi
 #: How far ring vertices are from their own, as a part of the room there is. Two such parts leave
 #: some of it free.
 REACH = 0.4
+
+
+class Ring(NamedTuple):
+    """What is around a mesh.
+
+    Attributes:
+        ghosts: Coordinates of its vertices, shape (dim, g).
+        cells: Shape (dim + 1, r); ghost k is n + k, other numbers are those of n vertices.
+        facets: Which facet of the boundary each cell is beside, shape (r,).
+    """
+
+    ghosts: Floats
+    cells: Ints
+    facets: Ints
 
 
 def extended(vertices: npt.NDArray, cells: npt.NDArray) -> tuple[Floats, Ints, int]:
@@ -51,32 +65,33 @@ def extended(vertices: npt.NDArray, cells: npt.NDArray) -> tuple[Floats, Ints, i
     """
     vertices = np.asarray(vertices, np.float64)
     cells = np.asarray(cells, np.int64)
-    ghosts, ring = (_ends if len(vertices) == 1 else _ring)(vertices, cells)
-    return np.hstack([vertices, ghosts]), np.hstack([cells, ring]), vertices.shape[1]
+    ring = ring_around(vertices, boundary(vertices, cells))
+    return np.hstack([vertices, ring.ghosts]), np.hstack([cells, ring.cells]), vertices.shape[1]
 
 
-def _ends(vertices: Floats, cells: Ints) -> tuple[Floats, Ints]:
+def ring_around(vertices: Floats, facets: Ints) -> Ring:
+    """The ring around a mesh with this `boundary`, of which other vertices need not be there."""
+    return (_ends if len(vertices) == 1 else _ring)(vertices, facets)
+
+
+def _ends(vertices: Floats, facets: Ints) -> Ring:
     """A vertex beyond each end: as far as the one within, or less where another part is near."""
-    x, n = vertices[0], vertices.shape[1]
-    left, right = np.where(x[cells[0]] < x[cells[1]], cells, cells[::-1])
-    ends = np.setxor1d(left, right)
-    ends = ends[np.argsort(x[ends], kind="stable")]
-    is_left = np.isin(ends, left)
+    x = vertices[0]
+    order = np.argsort(x[facets[0]], kind="stable")
+    ends, inner = facets[:, order]
+    is_left = x[ends] < x[inner]
     if is_left[1::2].any() or not is_left[::2].all():
         raise ValueError("intervals overlap")
-    lengths = np.empty(n)
-    lengths[left] = lengths[right] = x[right] - x[left]
     room = np.repeat(np.concatenate([[np.inf], np.diff(x[ends])[1::2], [np.inf]]), 2)[1:-1]
-    reach = np.minimum(lengths[ends], REACH * room)
+    reach = np.minimum(np.abs(x[inner] - x[ends]), REACH * room)
     _check_room(vertices, ends, reach)
-    ghosts = n + np.arange(len(ends))
+    ghosts = vertices.shape[1] + np.arange(len(ends))
     pairs = np.where(is_left, [ghosts, ends], [ends, ghosts])
-    return (x[ends] + np.where(is_left, -reach, reach))[None], pairs
+    return Ring((x[ends] + np.where(is_left, -reach, reach))[None], pairs, order)
 
 
-def _ring(vertices: Floats, cells: Ints) -> tuple[Floats, Ints]:
+def _ring(vertices: Floats, edges: Ints) -> Ring:
     """Ring vertices at equal angles in each gap of the boundary, and the cells between them."""
-    edges = boundary(vertices, cells)
     after, start, width = _gaps(vertices, edges)
     place = edges[1]
     reach = _room(vertices, edges)
@@ -95,11 +110,21 @@ def _ring(vertices: Floats, cells: Ints) -> tuple[Floats, Ints]:
     last[after] = number[first] + counts - 1
     quadrilaterals = np.array([edges[0], last, number[first], edges[1]])
     everywhere = np.hstack([vertices, ghosts])
-    return ghosts, np.hstack([fans, _halves(everywhere, quadrilaterals)])
+    cells = np.hstack([fans, _halves(everywhere, quadrilaterals)])
+    every = np.arange(edges.shape[1])
+    return Ring(ghosts, cells, np.concatenate([gap[inner], every, every]))
 
 
 def boundary(vertices: Floats, cells: Ints) -> Ints:
-    """Edges of one triangle only, shape (2, e), from start to end with the mesh on the left."""
+    """The facets of one cell only, shape (2, e), in 1-D and 2-D.
+
+    Edges of triangles, from start to end with the mesh on the left, in increasing order of (lower,
+    higher vertex). Ends of intervals, each followed by the interval's other end, in order.
+    """
+    if len(vertices) == 1:
+        ends, position, counts = np.unique(cells, return_index=True, return_counts=True)
+        once = position[counts == 1]
+        return np.array([ends[counts == 1], cells[::-1].ravel()[once]])
     (ax, bx, cx), (ay, by, cy) = vertices[:, cells]
     turned = (bx - ax) * (cy - ay) < (by - ay) * (cx - ax)
     a, b, c = np.where(turned, cells[::-1], cells)

@@ -43,10 +43,17 @@ class Whereabouts(NamedTuple):
 
 
 class Search(NamedTuple):
-    """What loops know of a mesh."""
+    """What loops know of a mesh.
+
+    Args:
+        buckets: Where walks to a point start.
+        where: What settles where it is.
+        mine: Of each cell as it is kept whether points in it are answered here; empty if all are.
+    """
 
     buckets: Buckets
     where: Whereabouts
+    mine: npt.NDArray[np.bool_]
 
 
 class Block(NamedTuple):

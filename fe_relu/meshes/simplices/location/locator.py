@@ -30,6 +30,7 @@ class Locator:
         near: See `known.Place`.
         vertex_numbers: By which the corners of a cell are put in order; increasing by default.
         cell_numbers: The smallest of these answers where cells meet; increasing by default.
+        mine: Which cells are answered here, those of the ring among them; all by default.
 
     Raises:
         ValueError: There are more cells than numbers of 32 bits can name.
@@ -41,6 +42,7 @@ class Locator:
     near: float
     vertex_numbers: npt.NDArray[np.int64] | None = None
     cell_numbers: npt.NDArray[np.int64] | None = None
+    mine: npt.NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
         if self.cells.shape[1] > MOST_CELLS:
@@ -96,7 +98,8 @@ class Locator:
         place = Place(
             self.order.astype(np.int32), own, ring, _padded(low), _padded(high), self.near
         )
-        return Search(buckets, Whereabouts(records, place, boxes_of(vertices, cells)))
+        mine = np.empty(0, np.bool_) if self.mine is None else self.mine[curve]
+        return Search(buckets, Whereabouts(records, place, boxes_of(vertices, cells)), mine)
 
     def cells_at(self, x: npt.NDArray) -> npt.NDArray[np.int64]:
         """The number of the cell that answers each of the points (dim, n), −1 if there is none."""
@@ -110,8 +113,13 @@ class Locator:
         where = self.search.where._replace(place=place._replace(near=near))
         return self.search._replace(where=where)
 
-    def near_points(self, x: npt.NDArray, distance: float) -> npt.NDArray[np.bool_]:
-        """Which points (dim, n) are at most so far from a cell that is not of the ring."""
+    def near_points(
+        self, x: npt.NDArray, distance: float
+    ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
+        """Which points (dim, n) are at most so far from a cell that is not of the ring.
+
+        And, as for `Answers`, which others answer; there, what is said means nothing.
+        """
         return nearness.near(self, x, distance)
 
     @cached_property

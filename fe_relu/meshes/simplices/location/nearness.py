@@ -13,14 +13,16 @@ from fe_relu.meshes.simplices.location.boxes import GROUP, groups_near
 from fe_relu.meshes.simplices.location.records import corner_place, height, num_cells
 from fe_relu.meshes.simplices.location.settle import nearness
 from fe_relu.meshes.simplices.location.sweep import Rows, swept
-from fe_relu.meshes.simplices.location.walk import BLOCK, find, new_block
+from fe_relu.meshes.simplices.location.walk import BLOCK, find, list_lost, new_block
 
 if TYPE_CHECKING:
     from fe_relu.meshes.simplices.location.locator import Locator
 
 
-def near(locator: Locator, x: npt.NDArray, distance: float) -> npt.NDArray[np.bool_]:
-    """Which points (dim, n) are at most so far from a cell that is not of the ring.
+def near(
+    locator: Locator, x: npt.NDArray, distance: float
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
+    """Which points (dim, n) are at most so far from a cell that is not of the ring; and who is away.
 
     Raises:
         ValueError: A coordinate is NaN or infinite.
@@ -29,10 +31,10 @@ def near(locator: Locator, x: npt.NDArray, distance: float) -> npt.NDArray[np.bo
     search, axes = locator.search, locator.axes
 
     def ask(rows: Rows, columns: slice, away: npt.NDArray) -> tuple[int, int]:
-        return _near(*rows, search, distance, own, out[columns], axes), 0
+        return _near(*rows, search, distance, own, out[columns], away, axes)
 
-    swept(x, ask)
-    return out
+    away = swept(x, ask, locator.mine is not None)
+    return out, away
 
 
 def cells_at(locator: Locator, x: npt.NDArray) -> npt.NDArray[np.int64]:
@@ -63,23 +65,26 @@ def _cells(x: Any, y: Any, z: Any, search: Any, numbers: Any, out: Any, axes: An
 
 
 @compiled
-def _near(x: Any, y: Any, z: Any, search: Any, distance: Any, own: Any, out: Any, axes: Any) -> Any:
+def _near(
+    x: Any, y: Any, z: Any, search: Any, distance: Any, own: Any, out: Any, away: Any, axes: Any
+) -> Any:
     """Writes which points are near to a cell all of whose corners are below `own`; see `nearness`.
 
     Arguments are otherwise those of `walk.evaluate`, and so is what is returned.
     """
-    bad, block, dim = 0, new_block(search), len(axes)
+    bad, listed, block, dim = 0, 0, new_block(search), len(axes)
     records = search.where.records
     for start in range(0, x.size, BLOCK):
         stop = min(start + BLOCK, x.size)
         bad += find(x[start:stop], y[start:stop], z[start:stop], search, block, axes)
+        listed = list_lost(block.cell[: stop - start], search.mine, start, away, listed)
         for k in range(stop - start):
             cell, place = block.cell[k], start + k
             out[place] = cell >= 0 and _is_own(records, cell, own, dim)
             if not out[place]:
                 point = x[place], y[place] if dim >= 2 else 0.0, z[place] if dim >= 3 else 0.0
                 out[place] = _is_near(point, search.where, distance, own, block.groups, dim)
-    return bad
+    return bad, listed
 
 
 @compiled

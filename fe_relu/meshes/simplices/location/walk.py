@@ -181,7 +181,7 @@ def evaluate(
         search: The mesh.
         table: Nodal values, shape (vertices, k).
         out: To write into.
-        away: To write positions of points without a cell into, as many as fit.
+        away: To write positions of points into that have no cell here, as many as fit.
         axes: See `find`.
 
     Returns:
@@ -193,16 +193,17 @@ def evaluate(
         stop = min(start + BLOCK, x.size)
         bad += find(x[start:stop], y[start:stop], z[start:stop], search, block, axes)
         _values_of_any(block, corners, table, out[:, start:stop], len(axes))
-        listed = _list_lost(block.cell[: stop - start], start, away, listed)
+        listed = list_lost(block.cell[: stop - start], search.mine, start, away, listed)
     return bad, listed
 
 
 @inlined
-def _list_lost(cell: Any, start: Any, away: Any, listed: Any) -> Any:
+def list_lost(cell: Any, mine: Any, start: Any, away: Any, listed: Any) -> Any:
+    """Lists the positions of points in no cell or one that is not answered here; their count."""
     if away.size > 0:
         for k in range(cell.size):
             away[min(listed, away.size - 1)] = start + k
-            listed += cell[k] < 0
+            listed += cell[k] < 0 or (mine.size > 0 and not mine[cell[k]])
     return listed
 
 
@@ -230,7 +231,7 @@ def gradient(
                     for axis in range(dim):
                         slope = real(row_entry(records.words, cell, i, axis, dim))
                         out[output, axis, start + k] += slope * rise
-        listed = _list_lost(block.cell[: stop - start], start, away, listed)
+        listed = list_lost(block.cell[: stop - start], search.mine, start, away, listed)
     return bad, listed
 
 
@@ -258,7 +259,7 @@ def locate(
             if i < dim:
                 for k in range(stop - start):
                     weights[i, start + k] = real(one[k]) if block.cell[k] >= 0 else real(0)
-        listed = _list_lost(block.cell[: stop - start], start, away, listed)
+        listed = list_lost(block.cell[: stop - start], search.mine, start, away, listed)
     return bad, listed
 
 

@@ -1,0 +1,217 @@
+# SPDX-License-Identifier: MIT
+"""Each rank keeps the cells that dolfinx gave it, and learns which cells of others they meet."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from fe_relu.fenicsx import compat
+from fe_relu.meshes.simplices.checks import checked_arrays, require_mesh
+from fe_relu.meshes.simplices.directory import Directory, Frame, entries
+from fe_relu.meshes.simplices.ring import boundary, ring_around
+from fe_relu.meshes.simplices.share import Share
+from fe_relu.meshes.simplices.spread import Extent, Partition, SpreadMesh
+from fe_relu.parallel.agreement import gather_columns, largest, together
+from fe_relu.parallel.exchange import Parcels, exchange_on
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
+
+    from dolfinx import mesh
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+
+def partition_of(mesh: mesh.Mesh) -> Partition:
+    """The mesh as its ranks have it, numbered as its geometry nodes are. Collective.
+
+    Raises:
+        ValueError: Cells overlap, have no volume, or are slit apart, as far as one rank sees or, in
+            1-D and 2-D, the boundary shows.
+    """
+    comm, dim = mesh.comm, mesh.topology.dim
+    nodes = mesh.geometry.index_map()
+    number = nodes.local_to_global(np.arange(nodes.size_local + nodes.num_ghosts, dtype=np.int32))
+    owned = compat.geometry_dofmap(mesh)[: mesh.topology.index_map(dim).size_local].T
+    points = mesh.geometry.x[:, :dim].T.astype(np.float64) + 0.0
+    starts = np.append(0, np.cumsum(gather_columns(comm, np.array([[nodes.size_local]]))[0]))
+
+    vertices, number, cells, own_cells = _with_neighbours(comm, starts, points, number, owned)
+    size = largest(comm, float(np.abs(vertices).max(initial=0)))
+    with together(comm):
+        if cells.size:
+            require_mesh(*checked_arrays(vertices, cells))
+    ring, held, held_is_own = _ring_here(comm, vertices, number, cells, own_cells)
+    share = Share(
+        vertices,
+        number,
+        _owned(number, starts[comm.rank], starts[comm.rank + 1]),
+        np.hstack([cells, held]),
+        np.concatenate([own_cells, held_is_own]),
+        ring,
+        Extent(0, 0, size, 1.0).roundoff(),
+    )
+    with together(comm):
+        step = share.locator.least_height if cells.size else np.inf
+    extent = Extent(int(starts[-1]), _total(comm, owned.shape[1]), size, -largest(comm, -step))
+    spread = SpreadMesh(share, extent)
+    holders = _users(comm, starts, number)
+    return Partition(spread, comm.rank, starts, holders, _directory(comm, share, extent))
+
+
+def _owned(number: Ints, first: int, end: int) -> Ints:
+    places = np.flatnonzero((first <= number) & (number < end))
+    return places[np.argsort(number[places])]
+
+
+def _total(comm: MPI.Comm, own: int) -> int:
+    return int(gather_columns(comm, np.array([[own]])).sum())
+
+
+def _users(comm: MPI.Comm, starts: Ints, vertices: Ints) -> tuple[Ints, Ints]:
+    """Of the vertices that this rank owns, and each rank that names one: all pairs, sorted."""
+    owners = np.searchsorted(starts, vertices, side="right") - 1
+    parcels = Parcels.of(owners, comm.size)
+    sources, sent = exchange_on(comm).send(parcels.ranks, parcels.pack(vertices[None]))
+    named = [part.view(np.int64) for part in sent]
+    used = np.concatenate([*named, np.empty(0, np.int64)])
+    ranks = np.repeat(np.array(sources, np.int64), [part.size for part in named])
+    order = np.lexsort((ranks, used))
+    return used[order], ranks[order]
+
+
+def _meeting(comm: MPI.Comm, starts: Ints, vertices: Ints) -> tuple[Ints, Ints]:
+    """Of the vertices named here, and each other rank that names one: all pairs."""
+    used, ranks = _users(comm, starts, vertices)
+    pairs = [np.empty((3, 0), np.int64)]
+    for apart in range(1, comm.size):
+        same = used[apart:] == used[:-apart]
+        if not same.any():
+            break
+        a, b, v = ranks[:-apart][same], ranks[apart:][same], used[apart:][same]
+        pairs += [np.array([a, v, b]), np.array([b, v, a])]
+    to, *told = np.hstack(pairs)
+    parcels = Parcels.of(to, comm.size)
+    _, sent = exchange_on(comm).send(parcels.ranks, parcels.pack(np.array(told)))
+    met = np.hstack([np.empty((2, 0), np.int64), *(_rows(part, 2) for part in sent)])
+    return met[0], met[1]
+
+
+def _rows(sent: npt.NDArray[np.uint8], count: int) -> Ints:
+    return sent.view(np.int64).reshape(count, -1)
+
+
+def _with_neighbours(
+    comm: MPI.Comm, starts: Ints, points: Floats, number: Ints, owned: Ints
+) -> tuple[Floats, Ints, Ints, npt.NDArray[np.bool_]]:
+    """This rank's cells and those of others that share a vertex with them, as in a `Share`.
+
+    Returns:
+        Coordinates and numbers of the vertices, the cells, and which of them are this rank's own.
+    """
+    dim, corners = len(points), number[owned]
+    met, ranks = _meeting(comm, starts, np.unique(corners))
+    described = np.vstack([corners, points[:, owned].reshape(dim * (dim + 1), -1).view(np.int64)])
+    addressed, packed = np.unique(ranks), []
+    for rank in addressed:
+        meets = np.isin(corners, met[ranks == rank]).any(axis=0)
+        packed.append(np.ascontiguousarray(described[:, meets]))
+    _, sent = exchange_on(comm).send([int(rank) for rank in addressed], packed)
+    every = np.hstack([described, *(_rows(part, len(described)) for part in sent)])
+
+    corners, places = every[: dim + 1], np.ascontiguousarray(every[dim + 1 :]).view(np.float64)
+    known, at, local = _numbered(corners, places.reshape(dim, dim + 1, -1))
+    cells = np.sort(local, axis=0)
+    along = np.lexsort(cells[::-1])
+    return at, known, cells[:, along], along < owned.shape[1]
+
+
+def _numbered(numbers: Ints, at: Floats) -> tuple[Ints, Floats, Ints]:
+    """The vertices among columns of coordinates, in order of those; and the place of each column.
+
+    Args:
+        numbers: Of vertices, some again and again, any shape.
+        at: Coordinates of each, shape (dim, *shape of numbers).
+    """
+    known, first, which = np.unique(numbers, return_index=True, return_inverse=True)
+    at = at.reshape(len(at), -1)[:, first]
+    order = np.lexsort(at[::-1])
+    place = np.empty_like(order)
+    place[order] = np.arange(order.size)
+    return known[order], at[:, order], place[which.reshape(numbers.shape)]
+
+
+def _ring_here(
+    comm: MPI.Comm, vertices: Floats, number: Ints, cells: Ints, own: npt.NDArray[np.bool_]
+) -> tuple[Floats, Ints, npt.NDArray[np.bool_]]:
+    """The ring around the whole mesh, which every rank makes from its boundary; see `Share`.
+
+    The boundary is small: some √N facets of N triangles.
+
+    Returns:
+        Its vertices; its cells that share a vertex with one of this rank's own, as numbers of this
+        rank's vertices and then the ring's; and which are its own: those beside facets of its own.
+    """
+    dim, count = len(vertices), number.size
+    if dim == 3:
+        return np.empty((3, 0)), np.empty((4, 0), np.int64), np.empty(0, np.bool_)
+    facets = _own_boundary(vertices, cells, own)
+    sent = np.vstack([number[facets], vertices[:, facets].reshape(2 * dim, -1).view(np.int64)])
+    every = gather_columns(comm, sent)
+    lengths = gather_columns(comm, np.array([[facets.shape[1]]]))[0]
+    known, at, around = _numbered(
+        every[:2], np.ascontiguousarray(every[2:]).view(np.float64).reshape(dim, 2, -1)
+    )
+    along = np.lexsort((around.max(axis=0), around.min(axis=0)) if dim == 2 else around[:1])
+    around, owner = around[:, along], np.repeat(np.arange(comm.size), lengths)[along]
+    with together(comm):
+        ring = ring_around(at, around)
+
+    places = _places(number, known)
+    used = np.append(np.zeros(count, np.bool_), False)
+    used[cells[:, own]] = True
+    held = used[places][around[:, ring.facets]].any(axis=0)
+    ghosts = count + np.arange(ring.ghosts.shape[1])
+    corners = np.concatenate([places, ghosts])[ring.cells[:, held]]
+    return ring.ghosts, corners, owner[ring.facets[held]] == comm.rank
+
+
+def _own_boundary(vertices: Floats, cells: Ints, own: npt.NDArray[np.bool_]) -> Ints:
+    """Those facets of the `boundary` that are of this rank's own cells."""
+    if cells.size == 0:
+        return np.empty((2, 0), np.int64)
+    facets, n = boundary(vertices, cells), vertices.shape[1]
+    pairs = [cells[i, own] * n + cells[j, own] for j in range(len(cells)) for i in range(j)]
+    return facets[:, np.isin(facets.min(axis=0) * n + facets.max(axis=0), np.concatenate(pairs))]
+
+
+def _places(number: Ints, wanted: Ints) -> Ints:
+    """Where numbers are among some that are all different; −1 if they are not."""
+    if number.size == 0:
+        return np.full(wanted.shape, -1)
+    order = np.argsort(number)
+    found = order[np.searchsorted(number, wanted, sorter=order).clip(max=number.size - 1)]
+    return np.where(number[found] == wanted, found, -1)
+
+
+def _directory(comm: MPI.Comm, share: Share, extent: Extent) -> Directory:
+    """Of the cells of all ranks. Collective."""
+    vertices, own = np.hstack([share.vertices, share.ring]), share.cells[:, share.mine]
+    used = vertices[:, own].reshape(len(vertices), -1)
+    low, high = used.min(axis=1, initial=np.inf), used.max(axis=1, initial=-np.inf)
+    frame = Frame.of(
+        gather_columns(comm, low[:, None]).min(axis=1),
+        gather_columns(comm, high[:, None]).max(axis=1),
+        comm.size,
+    )
+    buckets, boxes = entries(frame, vertices, own, extent.roundoff(np.float32))
+    lengths = gather_columns(comm, np.array([[buckets.size]]))[0]
+    ranks = np.repeat(np.arange(comm.size), lengths)
+    boxes = gather_columns(comm, boxes.reshape(2 * len(vertices), -1))
+    return Directory.of(
+        frame, gather_columns(comm, buckets[None])[0], ranks, boxes.reshape(2, len(vertices), -1)
+    )
