@@ -148,8 +148,11 @@ def _(
     if located is None:
         return None
     nodes = node_of_dof(V, located)
-    nodal = network.nodal_values(nodes)
-    return nodal, copied_bounds(network, _triangles(V, nodal), nodes, nodal)
+    if located.division:  # other ranks may hold these vertices, by other numbers: asked as points
+        nodal, mesh = np.atleast_2d(network(dof_coordinates(V))), located.mesh
+    else:
+        nodal, mesh = network.nodal_values(nodes), network.mesh
+    return nodal, copied_bounds(network, mesh, _triangles(V, nodal), nodes, nodal)
 
 
 @_copied.register(Surrogate)

@@ -13,7 +13,7 @@ from fe_relu.meshes.simplices.checks import checked_arrays, require_mesh
 from fe_relu.meshes.simplices.directory import Directory, Frame, entries
 from fe_relu.meshes.simplices.ring import boundary, ring_around
 from fe_relu.meshes.simplices.share import Share
-from fe_relu.meshes.simplices.spread import Extent, Partition, SpreadMesh
+from fe_relu.meshes.simplices.spread import Extent, Partition, SpreadMesh, mark_of
 from fe_relu.parallel.agreement import gather_columns, largest, together
 from fe_relu.parallel.exchange import Parcels, exchange_on
 
@@ -53,11 +53,18 @@ def partition_of(mesh: mesh.Mesh) -> Partition:
         np.hstack([cells, held]),
         np.concatenate([own_cells, held_is_own]),
         ring,
-        Extent(0, 0, size, 1.0).roundoff(),
+        Extent(0, 0, size, 1.0, 0).roundoff(),
     )
     with together(comm):
         step = share.locator.least_height if cells.size else np.inf
-    extent = Extent(int(starts[-1]), _total(comm, owned.shape[1]), size, -largest(comm, -step))
+    mark = mark_of(vertices, cells[:, own_cells])
+    extent = Extent(
+        int(starts[-1]),
+        _total(comm, owned.shape[1]),
+        size,
+        -largest(comm, -step),
+        sum(_total(comm, mark >> shift & 0xFFFF) << shift for shift in range(0, 64, 16)) % (1 << 64),
+    )
     spread = SpreadMesh(share, extent)
     holders = _users(comm, starts, number)
     return Partition(spread, comm.rank, starts, holders, _directory(comm, share, extent))

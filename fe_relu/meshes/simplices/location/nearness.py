@@ -28,7 +28,7 @@ def near(
         ValueError: A coordinate is NaN or infinite.
     """
     out, own = np.empty(x.shape[1], np.bool_), locator.own.shape[1]
-    search, axes = locator.search, locator.axes
+    search, axes = locator.search_for(x.dtype), locator.axes
 
     def ask(rows: Rows, columns: slice, away: npt.NDArray) -> tuple[int, int]:
         return _near(*rows, search, distance, own, out[columns], away, axes)
