@@ -48,8 +48,9 @@ class Conversion:
         V: A real scalar or blocked P1 space on straight intervals, triangles or tetrahedra, or P2
             space on a structured triangle mesh, see `grid_from_mesh`.
         layout: Where the nodal values live. "replicated": all on every rank, so that no point
-            travels. "blocks": each rank has a block of the grid, and points travel to their block
-            and back. "auto": replicated up to `REPLICATED_VALUES` numbers, else blocks.
+            travels. "blocks": each rank has a block of the grid, or of any other mesh the cells
+            that dolfinx gave it, and points travel to the ranks that have them and back. "auto":
+            replicated up to `REPLICATED_VALUES` numbers, else blocks.
         levels: Of the deep network of a P2 function, see `P2Network`; 10 by default.
         rtol: As for `grid_from_mesh`.
         structured: Whether a structured mesh becomes a `Grid`, which is smaller and faster; False

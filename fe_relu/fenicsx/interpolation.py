@@ -34,6 +34,7 @@ from fe_relu.meshes.recognition.recognise import (
     checked_tolerance,
 )
 from fe_relu.networks.nodal import NodalNetwork, Outside, layout_of, mesh_of
+from fe_relu.networks.p1 import P1Network
 from fe_relu.networks.plan import Plan
 from fe_relu.parallel.agreement import gathered, same_ranks, together
 
@@ -148,11 +149,21 @@ def _(
     if located is None:
         return None
     nodes = node_of_dof(V, located)
-    if located.division:  # other ranks may hold these vertices, by other numbers: asked as points
-        nodal, mesh = np.atleast_2d(network(dof_coordinates(V))), located.mesh
+    if located.division:
+        nodal, mesh = network.nodal_values(_numbers_at(network, V)), located.mesh
     else:
         nodal, mesh = network.nodal_values(nodes), network.mesh
     return nodal, copied_bounds(network, mesh, _triangles(V, nodal), nodes, nodal)
+
+
+def _numbers_at(network: NodalNetwork, V: fem.FunctionSpace) -> npt.NDArray[np.int64]:
+    """The numbers of a spread mesh's vertices at the local dofs, whoever holds them. Collective.
+
+    As values of the function whose nodal values they are: at a vertex that is its value exactly.
+    """
+    numbers = network.part.numbers().astype(np.float64)
+    found = P1Network(network.mesh, numbers, network.layout)(dof_coordinates(V).astype(np.float64))
+    return found.astype(np.int64)
 
 
 @_copied.register(Surrogate)
@@ -172,9 +183,7 @@ def _located_on(
     rtol = max(TOLERANCE, min(2 * own.slack, MOST_TOLERANCE)) if rtol is None else rtol
     if V.mesh.topology.dim != own.dim:
         return None
-    located = located_mesh(
-        V.mesh, rtol, structured=own.is_structured, spread=own.is_partial
-    )
+    located = located_mesh(V.mesh, rtol, structured=own.is_structured, spread=own.is_partial)
     if located.mesh.is_structured != own.is_structured:
         return None
     same = located.mesh.matches(network.mesh, V.mesh.geometry.x.dtype, rtol=rtol)

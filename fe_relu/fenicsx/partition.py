@@ -63,7 +63,7 @@ def partition_of(mesh: mesh.Mesh) -> Partition:
         _total(comm, owned.shape[1]),
         size,
         -largest(comm, -step),
-        sum(_total(comm, mark >> shift & 0xFFFF) << shift for shift in range(0, 64, 16)) % (1 << 64),
+        sum(_total(comm, mark >> k & 0xFFFF) << k for k in range(0, 64, 16)) % (1 << 64),
     )
     spread = SpreadMesh(share, extent)
     holders = _users(comm, starts, number)
@@ -115,7 +115,7 @@ def _rows(sent: npt.NDArray[np.uint8], count: int) -> Ints:
 def _with_neighbours(
     comm: MPI.Comm, starts: Ints, points: Floats, number: Ints, owned: Ints
 ) -> tuple[Floats, Ints, Ints, npt.NDArray[np.bool_]]:
-    """This rank's cells and those of others that share a vertex with them, as in a `Share`.
+    """The cells of this rank and those of others that share a vertex with them, as in a `Share`.
 
     Returns:
         Coordinates and numbers of the vertices, the cells, and which of them are this rank's own.

@@ -308,9 +308,7 @@ def asked(
     return network.layout.visit(inquiry), masked
 
 
-def _spread_mask(
-    network: Any, x: npt.ArrayLike, outside: Outside
-) -> list[npt.NDArray[np.bool_]]:
+def _spread_mask(network: Any, x: npt.ArrayLike, outside: Outside) -> list[npt.NDArray[np.bool_]]:
     """`outside_mask`, of a mesh of which each rank has a share. Collective."""
     with network.layout.together() as terms:
         terms.alike("words for outside", _checked_outside(outside))

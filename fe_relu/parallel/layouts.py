@@ -242,10 +242,7 @@ class Spread:
     def gather_mesh(self, mesh: Any, root: int | None = None) -> tuple[Any, Any]:
         if not mesh.is_partial:
             return mesh, slice(None)
-        gathered = [
-            agreement.gather_columns(self.comm, part, root)
-            for part in mesh.contribution
-        ]
+        gathered = [agreement.gather_columns(self.comm, part, root) for part in mesh.contribution]
         with self.together():
             return mesh.joined(*gathered) if root in (None, self.comm.rank) else (None, None)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Which ranks may hold a point: coarse buckets, each with boxes around the cells that reach into it.
+"""Which ranks may hold a point: coarse buckets, with boxes around the cells that reach into them.
 
 A directory is bounded in size, whatever the mesh: a few buckets for each rank, and for each rank in
 a bucket the box around those of its cells that touch the bucket. So where cells are small, boxes

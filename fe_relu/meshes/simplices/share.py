@@ -22,6 +22,7 @@ from fe_relu.meshes.simplices.table import Table
 
 Ints = npt.NDArray[np.int64]
 
+
 @dataclass(frozen=True, eq=False)
 class Share:
     """What a rank holds of a mesh; see `fe_relu.meshes.mesh.Part`.
@@ -109,7 +110,7 @@ class Nowhere:
         return self._zeros(x, dtype)
 
     def values_at(self, points: Answers) -> Answers:
-        """Of the outputs of this function, whatever they were of the one that located the points."""
+        """Zeros, as many as this function has outputs, whatever the one had that located points."""
         numbers = np.zeros((self.outputs, points.away.size), np.result_type(points[0], self.dtype))
         return Answers(numbers, points.away)
 

@@ -99,7 +99,7 @@ class SpreadMesh:
         return self.share.vertices
 
     def cells(self) -> Ints:
-        """This rank's own cells, by the places of their corners among `vertices`."""
+        """The cells that are this rank's own, by the places of their corners among `vertices`."""
         own = self.share.mine & (self.share.cells.max(axis=0) < self.share.num_vertices)
         return self.share.cells[:, own]
 
@@ -197,7 +197,7 @@ class Partition:
         return self.mesh.num_vertices
 
     def part(self, rank: int) -> Share:
-        """This rank's share; it knows no other."""
+        """The share of this rank, which knows no other."""
         assert rank == self.rank
         return self.mesh.share
 

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 def near(
     locator: Locator, x: npt.NDArray, distance: float
 ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
-    """Which points (dim, n) are at most so far from a cell that is not of the ring; and who is away.
+    """Which points (dim, n) are at most so far from a cell that is not of the ring.
+
+    And, increasing, the positions of those that have no cell here, if others have cells as well.
 
     Raises:
         ValueError: A coordinate is NaN or infinite.
