@@ -61,7 +61,8 @@ class Route:
     parcels: Parcels  # by their positions among all points of this rank
     sources: Sequence[int]
     numbers: Sequence[int]  # of points that came from each source and are answered
-    answered: npt.NDArray[np.int64] | slice = slice(None)
+    #: Which of the points that came are answered here; by default all.
+    answered: npt.NDArray[np.int64] | slice = field(default_factory=lambda: slice(None))
 
     def complete(self, own: npt.NDArray, found: npt.NDArray) -> None:
         """Writes others' answers into own (…, n), from those (…, m) that this rank has found."""
