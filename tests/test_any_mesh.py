@@ -74,8 +74,6 @@ def test_what_grids_alone_have_is_refused_with_a_remedy(comm):
     with pytest.raises(UnsupportedFunctionError, match=r"interpolate"):
         Conversion(V2)
     network = fe_relu.network_from_function(fem.Function(V))
-    with pytest.raises(TypeError, match="bounds needs a structured mesh"):
-        fe_relu.bounds(network)
     with pytest.raises(TypeError, match="the hierarchical basis needs a structured mesh"):
         fe_relu.hierarchical_from_function(fem.Function(V))
     with pytest.raises(TypeError, match="a P2Network needs a structured mesh"):
@@ -86,6 +84,40 @@ def test_tetrahedra_have_no_layers_and_say_so(comm):
     u = fem.Function(fem.functionspace(mesh.create_unit_cube(comm, 2, 2, 2), ("P", 1)))
     with pytest.raises(ValueError, match="no small explicit network"):
         fe_relu.network_from_function(u).explicit()
+
+
+CREATED = {
+    "intervals": lambda comm: mesh.create_interval(comm, 9, [-1.0, 2.0]),
+    "triangles": lambda comm: mesh.create_rectangle(comm, [[-1, 0], [1, 1]], [7, 5]),
+    "tetrahedra": lambda comm: mesh.create_unit_cube(comm, 3, 3, 2),
+}
+
+
+@pytest.mark.parametrize("layout", ["replicated", "blocks"])
+@pytest.mark.parametrize("cells", CREATED)
+def test_bounds_are_attained_or_enclose(comm, cells, layout):
+    msh = CREATED[cells](comm)
+    x = msh.geometry.x[:, : msh.geometry.dim]
+    x += 0.03 * np.sin(4 * x.sum(axis=1, keepdims=True))
+    u = fem.Function(fem.functionspace(msh, ("P", 1, (2,))))
+    u.interpolate(lambda x: np.array([2 + np.sin(5 * x[0] + 2 * x[1]), x[1] - np.cos(4 * x[0])]))
+    network = fe_relu.network_from_function(u, layout=layout, structured=False)
+    alone, rng = network.gather(), np.random.default_rng(3)
+    over_mesh = fe_relu.bounds(network)
+    assert over_mesh.exact
+    assert (over_mesh.lower == alone.values.min(axis=1)).all()
+    assert (over_mesh.upper == alone.values.max(axis=1)).all()
+    dim = network.dim_in
+    for _ in range(10):
+        box = np.sort(rng.uniform(-1.5, 2, (dim, 2)), axis=1)
+        found = fe_relu.bounds(network, box)
+        seen = alone(box[:, :1] + rng.random((dim, 100_000)) * np.diff(box, axis=1))
+        assert found.exact == (dim < 3)
+        assert (found.lower <= seen.min(axis=1) + 1e-12).all()
+        assert (found.upper >= seen.max(axis=1) - 1e-12).all()
+        if found.exact:  # what random points come near to
+            assert (seen.min(axis=1) - found.lower < 0.3).all()
+            assert (found.upper - seen.max(axis=1) < 0.3).all()
 
 
 def test_a_file_holds_the_mesh_and_believes_none(tmp_path):

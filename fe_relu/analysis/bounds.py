@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fe_relu.analysis.clipped import values_over_box
 from fe_relu.analysis.intervals import NetworkBounds, Pair, interval_bounds
 from fe_relu.analysis.quadratics import extremes
 from fe_relu.basics.arguments import Box, checked_box
@@ -49,7 +50,8 @@ def bounds(network: Any, box: Box | None = None) -> NetworkBounds:
     """The least and largest value of each output, and of each neuron before its ReLU.
 
     Of a `P1Network` exact: attained in the region, up to `Grid.resolution` and one rounding; nodal
-    values with their bits. Of a `Surrogate` too, but outputs only. Of a `P2Network` outputs only:
+    values with their bits; on a mesh that is no grid outputs only, and over a box in 3-D they only
+    enclose the values. Of a `Surrogate` exact too, but outputs only. Of a `P2Network` outputs only:
     those of the P2 function, which the network reaches up to its `error_bound`, over all triangles
     that meet the region. Of a `ReLUNetwork` by interval arithmetic: they enclose the values, and
     are often wide; a network that `p1_from_relu` recognises has exact ones. Neurons are in the
@@ -85,10 +87,22 @@ def _(network: ReLUNetwork, box: Box | None = None) -> NetworkBounds:
 
 @bounds.register
 def _(network: P1Network, box: Box | None = None) -> NetworkBounds:
-    grid, sides = on_grid(network.mesh, "bounds"), _agreed_sides(network, box)
+    sides = _agreed_sides(network, box)
+    if not network.mesh.is_structured:
+        return _on_simplices(network.whole(), sides)
+    grid = on_grid(network.mesh, "bounds")
     corners = _corners(grid, sides)
     layers = (_line_bounds(grid, corners), _hat_bounds(grid, corners))
     return NetworkBounds(*_output_bounds(network, sides), layers, True, *_region(network, sides))
+
+
+def _on_simplices(network: P1Network, sides: npt.NDArray | None) -> NetworkBounds:
+    """Of outputs only, of a network of this process alone."""
+    values, exact = np.atleast_2d(network.values), True
+    if sides is not None:
+        values, exact = values_over_box(network, sides)
+    outputs = values.min(axis=1).astype(float), values.max(axis=1).astype(float)
+    return NetworkBounds(*outputs, (), exact, *_region(network, sides))
 
 
 @bounds.register
@@ -133,7 +147,7 @@ def bounds_around(network: Any) -> NetworkBounds:
     over_mesh = bounds(network)
     box, outline = np.array(over_mesh.box), np.array(over_mesh.outline)
     is_box = ((outline == box[:, :1]) | (outline == box[:, 1:])).all()
-    if is_box:
+    if is_box and network.mesh.is_structured:
         return replace(over_mesh, outline=None)
     return bounds(network, [(low, high) for low, high in box])
 

@@ -26,7 +26,6 @@ from fe_relu.formats.onnx_graph import Graph, Value, write_model
 from fe_relu.formats.replacing import require_replaceable
 from fe_relu.layers.network import ReLUNetwork
 from fe_relu.meshes.grid.active import nan_where_not_finite
-from fe_relu.meshes.grid.grid import Grid
 from fe_relu.meshes.kinds import KINDS as MESHES
 from fe_relu.networks.nodal import layout_of, mesh_of, whole_of
 from fe_relu.networks.p1 import P1Network
@@ -114,7 +113,7 @@ def _own_bounds(network: Any) -> NetworkBounds | None:
 
 @_own_bounds.register
 def _(network: P1Network) -> NetworkBounds | None:
-    return bounds_around(network) if isinstance(network.mesh, Grid) else None
+    return bounds_around(network)
 
 
 def _facts(network: Any, form: str) -> dict[str, str]:
