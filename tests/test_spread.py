@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: MIT
 """Meshes that no rank holds whole: shapes beyond those of the contract suite, and who is asked."""
 
+from mpi4py import MPI
+
+import basix.ufl
 import numpy as np
 import pytest
 from dolfinx import fem, mesh
 
 import fe_relu
+from fe_relu.fenicsx.compat import geometry_dofmap
 from fe_relu.meshes.simplices.directory import Directory, Frame, entries
 
 
@@ -70,6 +74,22 @@ def test_cells_without_volume_are_refused_on_all_ranks(comm):
     msh.geometry.x[msh.geometry.x[:, 0] > 0.9, 0] = 5 / 6
     with pytest.raises(ValueError, match=r"degenerate|in the place"):
         fe_relu.Conversion(fem.functionspace(msh, ("P", 1)), layout="blocks")
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+def test_vertices_in_one_place_are_refused_whoever_has_them(comm, dim):
+    """Two squares or cubes side by side that share no vertex, on ranks of their own if need be."""
+    one = mesh.create_unit_square if dim == 2 else mesh.create_unit_cube
+    cube = one(MPI.COMM_SELF, *(2,) * dim)
+    x, cells = cube.geometry.x[:, :dim], geometry_dofmap(cube)
+    points = np.concatenate([x, x + np.eye(dim)[0]])
+    both = np.concatenate([cells, cells + len(x)]).astype(np.int64)
+    here = slice(None) if comm.rank == 0 else slice(0)
+    element = basix.ufl.element("Lagrange", cube.basix_cell(), 1, shape=(dim,))
+    msh = mesh.create_mesh(comm, both[here], x=points[here], e=element)
+    V = fem.functionspace(msh, ("P", 1))
+    with pytest.raises(ValueError, match=r"place of another|slit"):
+        fe_relu.Conversion(V, layout="blocks", structured=False)
 
 
 @pytest.mark.parametrize("dim", [1, 2, 3])

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from fe_relu.fenicsx import compat
 from fe_relu.meshes.simplices.checks import checked_arrays, require_mesh
 from fe_relu.meshes.simplices.directory import Directory, Frame, entries
+from fe_relu.meshes.simplices.location.neighbours import neighbours
 from fe_relu.meshes.simplices.ring import boundary, ring_around
 from fe_relu.meshes.simplices.share import Share
 from fe_relu.meshes.simplices.spread import Extent, Partition, SpreadMesh, mark_of
@@ -66,8 +67,9 @@ def partition_of(mesh: mesh.Mesh) -> Partition:
         sum(_total(comm, mark >> k & 0xFFFF) << k for k in range(0, 64, 16)) % (1 << 64),
     )
     spread = SpreadMesh(share, extent)
-    holders = _users(comm, starts, number)
-    return Partition(spread, comm.rank, starts, holders, _directory(comm, share, extent))
+    holders, directory = _users(comm, starts, number), _directory(comm, share, extent)
+    _require_joined(comm, share, directory)
+    return Partition(spread, comm.rank, starts, holders, directory)
 
 
 def _owned(number: Ints, first: int, end: int) -> Ints:
@@ -203,6 +205,40 @@ def _places(number: Ints, wanted: Ints) -> Ints:
     order = np.argsort(number)
     found = order[np.searchsorted(number, wanted, sorter=order).clip(max=number.size - 1)]
     return np.where(number[found] == wanted, found, -1)
+
+
+def _require_joined(comm: MPI.Comm, share: Share, directory: Directory) -> None:
+    """Raises if a vertex is in the place of another that only another rank has. Collective.
+
+    Such vertices are on facets that have no cell beyond them.
+
+    Raises:
+        ValueError: On every rank.
+    """
+    inside = share.cells.max(axis=0, initial=0) < share.num_vertices
+    cells, own = share.cells[:, inside], np.flatnonzero(share.mine[inside])
+    open_facets = [
+        np.delete(cells[:, own], i, axis=0)[:, neighbours(cells, share.num_vertices)[0][own, i] < 0]
+        for i in range(len(cells))
+    ]
+    rim = np.unique(np.hstack(open_facets))
+    x = share.vertices[:, rim]
+    positions, ranks = directory.candidates(x, np.arange(rim.size), 0.0, comm.rank)
+    parcels = Parcels.of(ranks, comm.size, positions)
+    told = np.vstack([x.view(np.int64), share.global_numbers[rim]])
+    _, sent = exchange_on(comm).send(parcels.ranks, parcels.pack(told))
+    heard = np.hstack([np.empty((len(told), 0), np.int64), *(_rows(p, len(told)) for p in sent)])
+    known = np.vstack([share.vertices.view(np.int64), share.global_numbers])
+    every = np.unique(np.hstack([heard, known]), axis=1)  # sorted by coordinates, then number
+    same = (every[:-1, 1:] == every[:-1, :-1]).all(axis=0)
+    with together(comm):
+        if same.any():
+            at = np.ascontiguousarray(every[:-1, 1:][:, same][:, 0]).view(np.float64)
+            raise ValueError(
+                f"{np.count_nonzero(same)} vertices are in the place of another, the first at "
+                f"{', '.join(f'{c:.6g}' for c in at)}; where the mesh is slit, a function has two "
+                "values, and a network one: merge the vertices, or open the slit"
+            )
 
 
 def _directory(comm: MPI.Comm, share: Share, extent: Extent) -> Directory:
