@@ -282,8 +282,9 @@ def test_values_have_the_wider_dtype_and_integers_count_as_float64(plain, rng):
 
 def test_wide_points_lose_nothing_in_a_narrow_network(row, rng):
     """As if its values were wide themselves."""
-    for network in networks(row, NODAL, floats=("f4",)):
-        wide = replace(network, values=network.values.astype("f8"))
+    for network in networks(row, floats=("f4",)):
+        name = "coefficients" if isinstance(network, Surrogate) else "values"
+        wide = replace(network, **{name: getattr(network, name).astype("f8")})
         x = everywhere(network.mesh, rng)
         for narrow, exact in zip(questions(network), questions(wide), strict=True):
             assert narrow(x).tobytes() == exact(x).tobytes()

@@ -316,8 +316,16 @@ class SurrogateTable:
         parts = self.surrogate.functions(beyond=True)
         return [window.table(values) for window, values in parts]
 
+    @cached_property
+    def wide(self) -> SurrogateTable:
+        """The same with coefficients in float64, so that levels are summed in it."""
+        wide = self.surrogate.coefficients.astype(np.float64)
+        return SurrogateTable(replace(self.surrogate, coefficients=wide))
+
     def values(self, x: npt.NDArray, dtype: npt.DTypeLike) -> Answers:
         """Values at points (2, n), shape (k, n)."""
+        if np.dtype(dtype) != self.surrogate.dtype:
+            return self.wide.values(x, dtype)
         found = self.inside.values(x, dtype)
         beyond = np.empty(x.shape[1], np.bool_)
         mesh = self.surrogate.mesh
