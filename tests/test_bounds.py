@@ -358,3 +358,21 @@ def test_quadratics_have_the_extremes_that_fine_samples_near(rng):
         beyond = sign * (found - seen)
         assert (beyond >= -1e-12).all()
         assert (beyond <= near).all()
+
+
+@pytest.mark.parametrize("size", [2.0**1000, 2.0**-1000, 1.0])
+def test_quadratics_of_any_size_have_extremes_of_that_size(rng, size):
+    """Up to the largest numbers, and down to where products of two vanish."""
+    corners, middles = rng.uniform(-1, 1, (2, 1, 3, 500))
+    plain = extremes(corners, middles)
+    scaled = extremes(size * corners, size * middles)
+    for one, other in zip(plain, scaled, strict=True):
+        assert (size * one == other).all()
+
+
+def test_bounds_of_the_largest_p2_functions_are_no_infinity(rng):
+    grid = Grid((0, 0), np.eye(2), (2, 2), "right")
+    network = P2Network(grid, rng.uniform(-1, 1, 25) * 4e307, levels=3)
+    large, small = bounds(network), bounds(P2Network(grid, network.values / 2.0**900, levels=3))
+    assert np.isfinite([large.lower, large.upper]).all()
+    assert large.upper == pytest.approx(small.upper * 2.0**900, rel=1e-12)

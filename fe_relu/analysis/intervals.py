@@ -123,7 +123,7 @@ def _(network: P2Network, layers: ReLUNetwork, box: npt.NDArray) -> list[npt.NDA
     if off > MOST_OFF:
         return _layer_by_layer(layers, box, None)
     most = network.size
-    bump = network.layout.largest(network.part.largest_bump(np.atleast_2d(network.values)))
+    bump = 4.0**network.levels * network.error_bound
     edges = 8 * AWAKE_HATS
     sawteeth = 8 * bump * 2 * edges
     moved = off * (AWAKE_HATS * most + 4 * edges / 2 * bump)

@@ -19,6 +19,9 @@ def extremes(corners: npt.NDArray, middles: npt.NDArray) -> tuple[npt.NDArray, n
         corners: At the corners of m triangles.
         middles: At the middles of the edges opposite to them.
     """
+    most = max(np.abs(corners).max(initial=0), np.abs(middles).max(initial=0))
+    unit = np.ldexp(1.0, min(int(np.frexp(most)[1]), 1023))  # so that nothing overflows or vanishes
+    corners, middles = corners / unit, middles / unit
     surpluses = [
         middles[:, k] - (corners[:, a] + corners[:, b]) / 2 for k, (a, b) in enumerate(EDGES)
     ]
@@ -27,7 +30,8 @@ def extremes(corners: npt.NDArray, middles: npt.NDArray) -> tuple[npt.NDArray, n
         found.append(_top_of_edge(corners[:, a], corners[:, b], surplus))
     found.append(_top_inside(corners, *surpluses))
     seen = np.stack(found)
-    return np.fmin.reduce(seen), np.fmax.reduce(seen)
+    with np.errstate(over="ignore"):  # a bump may be larger than the largest number
+        return np.fmin.reduce(seen) * unit, np.fmax.reduce(seen) * unit
 
 
 def _top_of_edge(start: npt.NDArray, end: npt.NDArray, surplus: npt.NDArray) -> npt.NDArray:
