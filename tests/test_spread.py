@@ -10,7 +10,7 @@ from dolfinx import fem, mesh
 
 import fe_relu
 from fe_relu.fenicsx.compat import geometry_dofmap
-from fe_relu.meshes.simplices.directory import Directory, Frame, entries
+from fe_relu.meshes.simplices.sharing.directory import Directory, Frame, entries
 
 
 def bent(msh):

@@ -10,11 +10,11 @@ import numpy.typing as npt
 
 from fe_relu.fenicsx import compat
 from fe_relu.meshes.simplices.checks import checked_arrays, require_mesh
-from fe_relu.meshes.simplices.directory import Directory, Frame, entries
 from fe_relu.meshes.simplices.location.neighbours import neighbours
 from fe_relu.meshes.simplices.ring import boundary, ring_around
-from fe_relu.meshes.simplices.share import Share
-from fe_relu.meshes.simplices.spread import Extent, Partition, SpreadMesh, mark_of
+from fe_relu.meshes.simplices.sharing.directory import Directory, Frame, entries
+from fe_relu.meshes.simplices.sharing.share import Share
+from fe_relu.meshes.simplices.sharing.spread import Extent, Partition, SpreadMesh, mark_of
 from fe_relu.parallel.agreement import gather_columns, largest, together
 from fe_relu.parallel.exchange import Parcels, exchange_on
 

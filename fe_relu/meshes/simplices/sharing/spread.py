@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from fe_relu.basics.compiled import compiled
-from fe_relu.meshes.simplices.directory import Directory
 from fe_relu.meshes.simplices.mesh import ROUNDOFF_UNITS, SimplexMesh
-from fe_relu.meshes.simplices.share import Share, require_p1
+from fe_relu.meshes.simplices.sharing.directory import Directory
+from fe_relu.meshes.simplices.sharing.share import Share, require_p1
 
 Ints = npt.NDArray[np.int64]
 
