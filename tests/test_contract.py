@@ -15,6 +15,7 @@ from mpi4py import MPI
 
 import numpy as np
 import pytest
+import torch
 from dolfinx import fem, mesh
 
 import fe_relu
@@ -38,14 +39,18 @@ from cases import (
 )
 from fe_relu import (
     Conversion,
+    P1Network,
     ReLUNetwork,
     Surrogate,
     function_from_network,
     interpolation_plan,
     network_from_function,
+    to_onnx,
+    to_torch,
 )
 from fe_relu.basics import threads
 from fe_relu.parallel.layouts import Alone
+from runtime import rows, run, run_file
 
 LAYOUTS = ("alone", "replicated", "blocks")
 OUTPUTS = ((), (2,))
@@ -255,6 +260,41 @@ def slopes(network, x):
         jacobian, h = jacobian.reshape(layer.dim_out, *x.shape), layer(h)
         active = h > 0
     return jacobian[0] if network.dim_out == 1 else jacobian
+
+
+def test_active_forms_are_the_network(row, tmp_path, rng):
+    """Values and slopes, wherever a point is; at the vertices the same bits."""
+    for network in networks(row):
+        to_onnx(network, tmp_path / "u.onnx", form="active")
+        module = to_torch(network, form="active")
+        x = np.hstack([f(network.mesh, rng) for f in (everywhere, around, beyond)])
+        x = x.astype(network.dtype)
+        expected, allowed = np.atleast_2d(network(x)), slack(row, network, x)
+        by_torch, by_file = run(module, x), run_file(tmp_path / "u.onnx", x)
+        assert by_torch.dtype == by_file.dtype == network.dtype
+        assert (np.abs(by_torch - expected) <= allowed).all()
+        assert (np.abs(by_file - expected) <= allowed).all()
+        if isinstance(network, P1Network):
+            x = network.mesh.vertices().astype(network.dtype)
+            expected = np.atleast_2d(network(x))
+            assert (run(module, x) == expected).all()
+            assert (run_file(tmp_path / "u.onnx", x) == expected).all()
+
+
+def test_active_forms_have_the_slopes_of_the_network(row, rng):
+    for network in networks(row, NODAL):
+        module = to_torch(network, form="active")
+        vertices, cells = network.mesh.vertices(), network.mesh.cells()
+        shortest = np.linalg.norm(vertices[:, cells] - vertices[:, np.roll(cells, 1, 0)], axis=0)
+        anywhere, _ = weights_in_cell(len(cells), 20, rng)
+        points = inside(network.mesh, anywhere), around(network.mesh, rng), vertices
+        x = np.hstack(points).astype(network.dtype)
+        with_slope = rows(x).requires_grad_()
+        values = module(with_slope)
+        for number, expected in enumerate(network.gradient(x).reshape(-1, *x.shape)):
+            (found,) = torch.autograd.grad(values[:, number].sum(), with_slope, retain_graph=True)
+            off = np.abs(found.numpy().T - expected)
+            assert (off * shortest.min() <= 16 * slack(row, network, x)).all()
 
 
 def test_networks_are_their_functions(row, comm, rng):

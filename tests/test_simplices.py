@@ -15,6 +15,7 @@ from scipy.interpolate import LinearNDInterpolator
 from scipy.spatial import Delaunay
 
 from fe_relu.basics import threads
+from fe_relu.meshes.active import NumPyArrays
 from fe_relu.meshes.simplices.location.locator import Locator
 from fe_relu.meshes.simplices.mesh import SimplexMesh
 from fe_relu.meshes.simplices.table import Table
@@ -227,6 +228,25 @@ def test_every_point_gets_the_value_of_the_smallest_cell_that_has_it(rng, name):
         rises = all_u[:, corners[1:]] - all_u[:, corners[:1]]
         slope = np.linalg.solve((p[:, 1:] - p[:, :1]).T, rises.T).T
         assert slopes[..., k] == pytest.approx(slope, rel=1e-9, abs=1e-9 * np.abs(slope).max())
+
+
+@pytest.mark.parametrize("name", [*MESHES, "large 2", "large 3"])
+def test_looking_up_gives_the_values_of_walking(rng, name):
+    """On cells of all sizes, around holes, far out; in 3-D the boundary is within roundoff."""
+    mesh = large(int(name[-1]))[2] if name.startswith("large") else mesh_of(name)
+    u = rng.standard_normal((2, mesh.num_vertices))
+    piece = mesh.piece(u)
+    far = rng.uniform(-1, 1, (mesh.dim, 9)) * 10.0 ** np.arange(0, 300, 36)
+    x = np.concatenate([points_for(mesh, rng, 1000), far], axis=1)
+    found = piece.evaluated(NumPyArrays(float), piece.constants, piece.table, x, "float64")
+    expected = mesh.whole.table(u).values(x, float).numbers
+    worst = 1 + np.abs(mesh.vertices()).max() / mesh.step
+    off = np.abs(found - expected).max(axis=0)
+    one_is_out = (found == 0).all(axis=0) != (expected == 0).all(axis=0)
+    at_rim = one_is_out & (mesh.dim == 3) & mesh.contains(x)
+    assert (off <= 64 * EPS * worst * np.abs(u).max())[~at_rim].all()
+    assert (found[:, : mesh.num_vertices] == u).all()
+    assert len(piece.constants["steps"]) <= 12 + np.bincount(mesh.extended[1].ravel()).max()
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,8 @@ import numpy.typing as npt
 from fe_relu.basics.refusals import wrong_kind
 from fe_relu.hierarchy.surrogate import Surrogate
 from fe_relu.layers.network import Affine, ReLUNetwork
-from fe_relu.meshes.grid.active import P2Piece, Piece
-from fe_relu.meshes.grid.grid import Grid, on_grid
+from fe_relu.meshes.active import Piece
+from fe_relu.meshes.grid.grid import Grid
 from fe_relu.networks.nodal import NodalNetwork
 from fe_relu.networks.p1 import P1Network
 from fe_relu.networks.p2 import P2Network
@@ -112,7 +112,7 @@ def _refuse_large(size: int, remedy: str) -> None:
 
 @singledispatch
 def pieces(network: Any) -> tuple[Piece, ...]:
-    """The pieces whose sum a network is, on all of ℝ². Of this process alone.
+    """The pieces whose sum a network is, everywhere. Of this process alone.
 
     Raises:
         ValueError: The network does not know itself as such a sum.
@@ -125,13 +125,12 @@ def pieces(network: Any) -> tuple[Piece, ...]:
 
 @pieces.register
 def _(network: P1Network) -> tuple[Piece, ...]:
-    return (Piece(on_grid(network.mesh, 'form="active"'), network.values),)
+    return (network.mesh.piece(network.values),)
 
 
 @pieces.register
 def _(network: P2Network) -> tuple[Piece, ...]:
-    grid = on_grid(network.mesh, 'form="active"')
-    return (P2Piece(grid, network.values, levels=network.levels),)
+    return (network.mesh.quadratic_piece(network.values, network.levels),)
 
 
 @pieces.register
@@ -139,8 +138,7 @@ def _(network: Surrogate) -> tuple[Piece, ...]:
     """A P1 function on the mesh of each level that has a kept vertex, as its hats go on outside."""
     scalar = network.coefficients.ndim == 1
     return tuple(
-        Piece(window.grid, values[0] if scalar else values)
-        for window, values in network.functions()
+        window.grid.piece(values[0] if scalar else values) for window, values in network.functions()
     )
 
 

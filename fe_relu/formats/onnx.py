@@ -25,7 +25,7 @@ from fe_relu.formats.forms import (
 from fe_relu.formats.onnx_graph import Graph, Value, write_model
 from fe_relu.formats.replacing import require_replaceable
 from fe_relu.layers.network import ReLUNetwork
-from fe_relu.meshes.grid.active import nan_where_not_finite
+from fe_relu.meshes.active import nan_where_not_finite
 from fe_relu.meshes.kinds import KINDS as MESHES
 from fe_relu.networks.nodal import layout_of, mesh_of, whole_of
 from fe_relu.networks.p1 import P1Network
@@ -41,12 +41,13 @@ def to_onnx(
     bounds: NetworkBounds | None = None,
     metadata: Mapping[str, str] | None = None,
 ) -> None:
-    """Writes the network as an ONNX model with input `x` (n, 2) and output `u` (n, k), any n.
+    """Writes the network as an ONNX model with input `x` (n, dim) and output `u` (n, k), any n.
 
-    Both forms are the network on all of ℝ². "relu" is one `Gemm` for each layer, dense, with a
+    Both forms are the network everywhere, outside its mesh too. "relu" is one `Gemm` for each layer, dense, with a
     `Relu` after all but the last, as OMLT, gurobi-machinelearning and onnxruntime read it. "active"
-    looks up the three nodal values that count at a point, at any size of the mesh; it gives NaN at
-    points that are NaN or infinite.
+    looks up the few nodal values that count at a point, on any mesh of any size; on meshes of
+    simplices it asks the cells of the point's bucket, so that memory for a batch grows with the
+    longest such list. It gives NaN at points that are NaN or infinite.
 
     Collective over the network's `comm`, if it has one: rank 0 gathers the network and writes.
 
@@ -184,10 +185,14 @@ def _relu_graph(layers: ReLUNetwork) -> Graph:
 def _active_graph(network: Any) -> Graph:
     graph = Graph(network.dtype)
     points = Value(graph, "x")
-    x, y = (graph.column(points, k) for k in range(2))
-    total = nan_where_not_finite(x, y)
+    x = [graph.column(points, axis) for axis in range(network.dim_in)]
+    total = nan_where_not_finite(x)
     for k, piece in enumerate(pieces(network)):
         table = graph.tensor(f"table{k}", piece.table)
-        total = piece.evaluated(graph, table, x, y, graph.dtype.name) + total
+        constants = {
+            name: graph.tensor(f"{name}_{k}", graph.typed(array))
+            for name, array in piece.constants.items()
+        }
+        total = piece.evaluated(graph, constants, table, x, graph.dtype.name) + total
     graph.node("Transpose", total, like=total, name="u", perm=[1, 0])
     return graph

@@ -46,6 +46,9 @@ class Value:
     def __add__(self, other: Any) -> Value:
         return self._with("Add", other)
 
+    def __radd__(self, other: Any) -> Value:
+        return self._with("Add", other)
+
     def __sub__(self, other: Any) -> Value:
         return self._with("Sub", other)
 
@@ -54,6 +57,9 @@ class Value:
 
     def __mul__(self, other: Any) -> Value:
         return self._with("Mul", other)
+
+    def __truediv__(self, other: Any) -> Value:
+        return self._with("Div", other)
 
     def __floordiv__(self, other: int) -> Value:
         """For integers ≥ 0, as ONNX rounds towards zero."""
@@ -90,7 +96,7 @@ class Value:
 
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """A growing graph; the operations of `fe_relu.meshes.grid.active.Arrays` are nodes of it.
+    """A growing graph; the operations of `fe_relu.meshes.active.Arrays` are nodes of it.
 
     Args:
         dtype: Of its numbers, float32 or float64.
@@ -116,6 +122,10 @@ class Graph:
         self.tensors[name] = array
         return Value(self, name, array.dtype.kind == "i")
 
+    def typed(self, array: npt.NDArray) -> npt.NDArray:
+        """The array, in the graph's dtype unless it has integers."""
+        return array if array.dtype.kind == "i" else array.astype(self.dtype)
+
     def constant(self, number: Any, like: Value) -> Value:
         """A number as a value of the type of `like`, once for each number; values as they are."""
         if isinstance(number, Value):
@@ -136,8 +146,25 @@ class Graph:
         like = Value(self, "")
         return self.node("Cast", integers, like=like, to=_element_type(self.dtype))
 
-    def at_most(self, integers: Value, most: int) -> Value:
-        return self.node("Min", integers, self.constant(most, integers), like=integers)
+    def at_most(self, numbers: Value, most: Any) -> Value:
+        return self.least(numbers, self.constant(most, numbers))
+
+    def least(self, *numbers: Value) -> Value:
+        return self.node("Min", *numbers, like=numbers[0])
+
+    def first_largest(self, rows: Value) -> Value:
+        like = Value(self, "", integer=True)
+        return self.node("ArgMax", rows, like=like, axis=1, keepdims=0)
+
+    def fixed(self, numbers: Value) -> Value:
+        return numbers
+
+    def upright(self, numbers: Value) -> Value:
+        axes = self.tensor("axes", np.array([1]))
+        return self.node("Unsqueeze", numbers, axes, like=numbers)
+
+    def entries(self, table: Value, places: Value) -> Value:
+        return self.node("Gather", table, places, like=table, axis=0)
 
     def take(self, table: Value, entries: Value) -> Value:
         return self.node("Gather", table, entries, like=table, axis=1)

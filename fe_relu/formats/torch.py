@@ -17,7 +17,7 @@ from fe_relu.basics.refusals import needed
 from fe_relu.formats.forms import Form, check_form, dense_layers, layers_of, pieces
 from fe_relu.layers.chain import Chain, Room
 from fe_relu.layers.network import Affine, ReLUNetwork
-from fe_relu.meshes.grid.active import Piece
+from fe_relu.meshes.active import Piece
 from fe_relu.networks.nodal import layout_of, whole_of
 from fe_relu.networks.p1 import P1Network
 from fe_relu.parallel.agreement import together
@@ -31,10 +31,10 @@ Trainable = Literal[False, "output", "all"]
 def to_torch(
     network: Any, *, form: Form = "relu", trainable: Trainable = False, sparse: bool = False
 ) -> torch.nn.Module:
-    """The network as a module from x (n, 2) to u (n, k), of the network's dtype, on the CPU.
+    """The network as a module from x (n, dim) to u (n, k), of the network's dtype, on the CPU.
 
-    Both forms are the network on all of ℝ². "relu" is a `torch.nn.Sequential` of `Linear` and
-    `ReLU`. "active" looks up the three nodal values that count at a point, at any size of the mesh;
+    Both forms are the network everywhere, outside its mesh too. "relu" is a `torch.nn.Sequential` of `Linear` and
+    `ReLU`. "active" looks up the few nodal values that count at a point, on any mesh of any size;
     its derivative by x is `network.gradient`, on edges and vertices too, and points that are NaN or
     infinite give NaN.
 
@@ -72,7 +72,7 @@ def to_torch(
     whole = whole_of(network)
     if form == "active":
         parts = pieces(whole)
-        if trainable and any(type(part) is not Piece for part in parts):
+        if trainable and any(part.places is None for part in parts):
             raise ValueError(
                 f'the active form of a {type(whole).__name__} cannot be trained; form="relu" can'
             )
@@ -94,14 +94,10 @@ def _check_options(form: str, trainable: Any, sparse: bool) -> None:
 
 
 def _active_module(terms: tuple[Piece, ...], trainable: bool) -> torch.nn.Module:
-    import torch
-
     from fe_relu.formats.torch_modules import ActiveNeurons, ActiveTable, Sum
 
     modules = [
-        ActiveNeurons(term.grid, torch.tensor(term.values), trainable=trainable)
-        if type(term) is Piece
-        else ActiveTable(term, torch.tensor(term.table))
+        ActiveTable(term) if term.places is None else ActiveNeurons(term, trainable=trainable)
         for term in terms
     ]
     return modules[0] if len(modules) == 1 else Sum(modules)
@@ -163,7 +159,7 @@ def _network(module: torch.nn.Module) -> ReLUNetwork | P1Network:
     from fe_relu.formats.torch_modules import ActiveNeurons, Sum
 
     if isinstance(module, ActiveNeurons):
-        return P1Network(module.mesh, _array(module.values))
+        return P1Network(module.piece.mesh, _array(module.values))
     if isinstance(module, Sum):
         return functools.reduce(operator.add, map(layers_of, map(_network, module.terms)))
     chain = Chain(None, room=Room(sum(tensor.numel() for tensor in module.parameters())))

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,7 @@ from torch import nn
 from torch.nn import functional
 
 from fe_relu.layers.network import Affine
-from fe_relu.meshes.grid.active import Locator, Piece, nan_where_not_finite, values_at
-from fe_relu.meshes.grid.grid import Grid
+from fe_relu.meshes.active import Piece, nan_where_not_finite
 
 DTYPES = {torch.float32: "float32", torch.float64: "float64"}
 
@@ -70,7 +70,7 @@ def sparse_linear_of(layer: Affine, dtype: np.dtype) -> SparseLinear:
 
 
 class TorchArrays:
-    """The operations of `fe_relu.meshes.grid.active.Arrays` on tensors."""
+    """The operations of `fe_relu.meshes.active.Arrays` on tensors."""
 
     def __init__(self, dtype: torch.dtype) -> None:
         self.dtype = dtype
@@ -84,84 +84,103 @@ class TorchArrays:
     def real(self, integers: Any) -> Any:
         return integers.to(self.dtype)
 
-    def at_most(self, integers: Any, most: int) -> Any:
+    def at_most(self, integers: Any, most: Any) -> Any:
         return integers.clamp(max=most)
+
+    def least(self, *numbers: Any) -> Any:
+        return reduce(torch.minimum, numbers)
+
+    def first_largest(self, rows: Any) -> Any:
+        return rows.argmax(1)
+
+    def fixed(self, numbers: Any) -> Any:
+        return numbers.detach()
+
+    def upright(self, numbers: Any) -> Any:
+        return numbers.unsqueeze(1)
+
+    def entries(self, table: Any, places: Any) -> Any:
+        found = table.index_select(0, places.flatten()).view(places.shape)
+        return found.to(self.dtype) if found.is_floating_point() else found
 
     def take(self, table: Any, entries: Any) -> Any:
         return table.index_select(1, entries).to(self.dtype)
 
 
-class ActiveNeurons(nn.Module):
-    """A P1 network by its active neurons: x (n, 2) to u (n, k), at one cost for any size of mesh.
+class ActiveTable(nn.Module):
+    """A piece of an active form that only looks up: x (n, dim) to u (n, k), nothing to train.
 
-    Its derivative by x is the network's gradient, on edges and vertices too. `values`, the nodal
+    Args:
+        piece: What evaluates a table.
+        table: Its table, shape (k, entries), as a piece has it by default.
+    """
+
+    table: torch.Tensor
+
+    def __init__(self, piece: Piece, table: torch.Tensor | None = None) -> None:
+        super().__init__()
+        self.piece, self.names = piece, list(piece.constants)
+        for name, constant in piece.constants.items():
+            self.register_buffer(f"mesh_{name}", torch.tensor(constant), persistent=False)
+        numbers = torch.tensor(piece.table) if table is None else table
+        self.register_buffer("table", numbers, persistent=table is None)
+
+    def looked_up(self) -> torch.Tensor:
+        """The table."""
+        return self.table
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        table = self.looked_up()
+        x = _promoted(x, table)
+        constants = {name: getattr(self, f"mesh_{name}") for name in self.names}
+        columns = [x.select(1, axis) for axis in range(self.piece.mesh.dim)]
+        arrays = TorchArrays(x.dtype)
+        values = self.piece.evaluated(arrays, constants, table, columns, DTYPES[x.dtype])
+        return (values + nan_where_not_finite(columns)).T
+
+
+class ActiveNeurons(ActiveTable):
+    """A P1 network by its active neurons: x (n, dim) to u (n, k), at one cost at every point.
+
+    Its derivative by x is the network's gradient, on facets and vertices too. `values`, the nodal
     values, are a parameter if trainable, else a buffer; of the shape that `P1Network` has.
 
     Args:
-        grid: The structured mesh.
-        values: Shape (num_vertices,) or (k, num_vertices).
+        piece: Of the P1 function.
         trainable: Whether the nodal values are a parameter.
     """
 
     values: torch.Tensor
-    table: torch.Tensor
+    places: torch.Tensor
 
-    def __init__(self, grid: Grid, values: torch.Tensor, *, trainable: bool) -> None:
-        super().__init__()
-        self.mesh, self.locator = grid, Locator(grid)
+    def __init__(self, piece: Piece, *, trainable: bool) -> None:
+        values, places = torch.tensor(piece.values), torch.tensor(piece.places)
+        super().__init__(piece, _placed(values, places))
+        self.register_buffer("places", places, persistent=False)
         if trainable:
             self.values = nn.Parameter(values)
             return
         self.register_buffer("values", values)
-        self.register_buffer("table", self.padded(), persistent=False)
         self.register_load_state_dict_post_hook(_renew_table)
 
-    def padded(self) -> torch.Tensor:
-        """The nodal values with a ring of zeros, as `Piece.table` has them, shape (k, entries)."""
-        (nx, ny), values = self.mesh.shape, torch.atleast_2d(self.values)
-        corners = (nx + 1) * (ny + 1)
-        parts = [values[:, :corners].unflatten(1, (ny + 1, nx + 1))]
-        if self.mesh.has_centres:
-            parts.append(values[:, corners:].unflatten(1, (ny, nx)))
-        return torch.cat([functional.pad(part, (1, 1, 1, 1)).flatten(1) for part in parts], dim=1)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        table = self.padded() if isinstance(self.values, nn.Parameter) else self.table
-        x = _promoted(x, table)
-        arrays, columns = TorchArrays(x.dtype), (x.select(1, 0), x.select(1, 1))
-        points = self.locator(arrays, *columns, DTYPES[x.dtype])
-        return (values_at(arrays, table, points) + nan_where_not_finite(*columns)).T
+    def looked_up(self) -> torch.Tensor:
+        """The table, made of the values that are trained, if they are."""
+        trains = isinstance(self.values, nn.Parameter)
+        return _placed(self.values, self.places) if trains else self.table
 
     def extra_repr(self) -> str:
-        nx, ny = self.mesh.shape
-        return f"{nx} x {ny} cells, {self.mesh.diagonal}"
+        return f"{self.piece.mesh.num_cells} cells, {self.piece.mesh.num_vertices} vertices"
+
+
+def _placed(values: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+    """Nodal values and zeros as `Piece.places` says, shape (k, entries)."""
+    rows = torch.atleast_2d(values)
+    return functional.pad(rows, (0, 1)).index_select(1, places)
 
 
 def _renew_table(module: ActiveNeurons, _keys: Any) -> None:
     with torch.no_grad():
-        module.table.copy_(module.padded())
-
-
-class ActiveTable(nn.Module):
-    """A piece of an active form that only looks up: x (n, 2) to u (n, k); nothing to train.
-
-    Args:
-        piece: What evaluates the table.
-        table: As the piece has it.
-    """
-
-    table: torch.Tensor
-
-    def __init__(self, piece: Piece, table: torch.Tensor) -> None:
-        super().__init__()
-        self.piece = piece
-        self.register_buffer("table", table)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = _promoted(x, self.table)
-        arrays, columns = TorchArrays(x.dtype), (x.select(1, 0), x.select(1, 1))
-        values = self.piece.evaluated(arrays, self.table, *columns, DTYPES[x.dtype])
-        return (values + nan_where_not_finite(*columns)).T
+        module.table.copy_(_placed(module.values, module.places))
 
 
 def _promoted(x: torch.Tensor, table: torch.Tensor) -> torch.Tensor:

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from scipy import sparse
 
 from fe_relu.layers.network import Affine, ReLUNetwork
+from fe_relu.meshes.active import Piece
 
 
 class Answers(NamedTuple):
@@ -182,6 +183,14 @@ class Mesh(Protocol):
 
     def hidden_layers(self, dtype: np.dtype) -> tuple[Affine, Affine, sparse.csr_array]:
         """Two layers, and the hats (vertices, neurons) as sums of what comes out, everywhere."""
+        ...
+
+    def piece(self, values: npt.NDArray) -> Piece:
+        """How libraries of arrays evaluate the P1 function with nodal values (n,) or (k, n)."""
+        ...
+
+    def quadratic_piece(self, values: npt.NDArray, levels: int) -> Piece:
+        """The same of a P2 network, of nodal values on `refined(2)`."""
         ...
 
     def quadratic_layers(self, values: npt.NDArray, levels: int) -> ReLUNetwork:

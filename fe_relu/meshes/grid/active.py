@@ -1,60 +1,27 @@
 # SPDX-License-Identifier: MIT
-"""The forward pass that visits active neurons only, written once for every library of arrays.
+"""The forward pass on grids that visits active neurons only, for every library of arrays.
 
-It is that of `fe_relu.meshes.grid.locate` and takes the same decisions at the same points, in
-operations that NumPy, torch and ONNX all have: compare, choose, round down, look up. Points beyond
-the ring of zeros around the mesh go to a corner of the ring, where the network is zero, without a
-slope. Points that are NaN or infinite give NaN.
+It is that of `fe_relu.meshes.grid.locate` and takes the same decisions at the same points. Points
+beyond the ring of zeros around the mesh go to a corner of the ring, where the network is zero,
+without a slope.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from fe_relu.meshes.grid.grid import Grid
+from fe_relu.meshes.active import Arrays
 from fe_relu.meshes.grid.locate import CUTS
 from fe_relu.meshes.grid.p2_table import RECORD
 from fe_relu.meshes.grid.table import lattice_frame
 
-
-class Arrays(Protocol):
-    """What a library of arrays does beside arithmetic and comparison; see `NumPyArrays`."""
-
-    def where(self, condition: Any, yes: Any, no: Any) -> Any: ...
-    def whole(self, numbers: Any) -> Any: ...
-    def real(self, integers: Any) -> Any: ...
-    def at_most(self, integers: Any, most: int) -> Any: ...
-    def take(self, table: Any, entries: Any) -> Any: ...
-
-
-@dataclass(frozen=True)
-class NumPyArrays:
-    """The operations in NumPy, computed in dtype: how other libraries are to understand them."""
-
-    dtype: npt.DTypeLike
-
-    def where(self, condition: Any, yes: Any, no: Any) -> Any:
-        """Yes where the condition holds, else no; one of the two may be a number."""
-        return np.where(condition, yes, no)
-
-    def whole(self, numbers: Any) -> Any:
-        """The integer parts of numbers ≥ 0, as integers."""
-        return numbers.astype(np.int64)
-
-    def real(self, integers: Any) -> Any:
-        """Integers as numbers of the dtype to compute in."""
-        return integers.astype(self.dtype)
-
-    def at_most(self, integers: Any, most: int) -> Any:
-        return np.minimum(integers, most)
-
-    def take(self, table: Any, entries: Any) -> Any:
-        """Columns of a table, shape (k, n)."""
-        return table[:, entries]
+if TYPE_CHECKING:
+    from fe_relu.meshes.grid.grid import Grid
 
 
 class Located(NamedTuple):
@@ -83,12 +50,12 @@ class Locator:
         frames = ((dtype, lattice_frame(self.grid, dtype)) for dtype in ("float32", "float64"))
         object.__setattr__(self, "frames", {dtype: frame.tolist() for dtype, frame in frames})
 
-    def __call__(self, arrays: Arrays, x: Any, y: Any, dtype: str) -> Located:
-        """Locates points (x, y), shape (n,) both, computing in "float32" or "float64"."""
+    def __call__(self, arrays: Arrays, x: Sequence[Any], dtype: str) -> Located:
+        """Locates points of coordinates x, (n,) both, computing in "float32" or "float64"."""
         nx, ny = self.grid.shape
         x0, y0, m00, m01, m10, m11 = self.frames[dtype]
-        x, y = x - x0, y - y0
-        s, t = x * m00 + y * m01 + 1, x * m10 + y * m11 + 1
+        u, v = x[0] - x0, x[1] - y0
+        s, t = u * m00 + v * m01 + 1, u * m10 + v * m11 + 1
         within = (s >= 0) & (s <= nx + 2) & (t >= 0) & (t <= ny + 2)
         s, t = arrays.where(within, s, 0), arrays.where(within, t, 0)
         i = arrays.at_most(arrays.whole(s), nx + 1)
@@ -133,32 +100,43 @@ class Locator:
 
 
 @dataclass(frozen=True, eq=False)
-class Piece:
-    """A P1 function on all of ℝ², and how a library of arrays evaluates it from its table.
-
-    Active forms are sums of pieces; a kind of network that looks up more than three nodal values
-    derives its own.
+class GridPiece:
+    """A P1 function; see `fe_relu.meshes.active.Piece`.
 
     Args:
-        grid: The structured mesh.
+        mesh: The structured mesh.
         values: Nodal values, shape (num_vertices,) or (k, num_vertices), float32 or float64.
     """
 
-    grid: Grid
+    mesh: Grid
     values: npt.NDArray
     locator: Locator = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "locator", Locator(self.grid))
+        object.__setattr__(self, "locator", Locator(self.mesh))
+
+    @property
+    def constants(self) -> Mapping[str, npt.NDArray]:
+        """None: vertices are where a formula says."""
+        return {}
+
+    @property
+    def places(self) -> npt.NDArray[np.int64] | None:
+        """For each entry of the table which nodal value it is, num_vertices for zero."""
+        count = self.mesh.num_vertices
+        table = self.mesh.whole.table(np.arange(1.0, count + 1)[None]).entries[0]
+        return (table.astype(np.int64) - 1) % (count + 1)
 
     @property
     def table(self) -> npt.NDArray:
         """The values with a ring of zeros, see `fe_relu.meshes.grid.locate`, shape (k, entries)."""
-        return self.grid.whole.table(np.atleast_2d(self.values)).entries
+        return self.mesh.whole.table(np.atleast_2d(self.values)).entries
 
-    def evaluated(self, arrays: Arrays, table: Any, x: Any, y: Any, dtype: str) -> Any:
-        """Values at points (x, y), shape (n,) both, computed in dtype; shape (k, n)."""
-        return values_at(arrays, table, self.locator(arrays, x, y, dtype))
+    def evaluated(
+        self, arrays: Arrays, constants: Mapping[str, Any], table: Any, x: Sequence[Any], dtype: str
+    ) -> Any:
+        """Values at points of coordinates x, (n,) both, computed in dtype; shape (k, n)."""
+        return values_at(arrays, table, self.locator(arrays, x, dtype))
 
 
 def values_at(arrays: Arrays, table: Any, points: Located) -> Any:
@@ -177,13 +155,8 @@ def between(arrays: Arrays, points: Located, start: Any, value: Any, end: Any) -
     return near + points.low * (end - value)
 
 
-def nan_where_not_finite(x: Any, y: Any) -> Any:
-    """0 at finite points, NaN at others: what values are added to."""
-    return (x - x) + (y - y)
-
-
 @dataclass(frozen=True, eq=False)
-class P2Piece(Piece):
+class GridP2Piece(GridPiece):
     """The P1 interpolant of a P2 function on its mesh refined `levels` times, on all of ℝ².
 
     Six numbers of a table, whatever its depth; the formula is that of `p2_table`, and the decisions
@@ -191,16 +164,19 @@ class P2Piece(Piece):
     """
 
     levels: int = field(kw_only=True)
+    places = None
 
     @property
     def table(self) -> npt.NDArray:
         """Nodal values and surpluses, see `fe_relu.meshes.grid.p2_table`, shape (k, entries)."""
-        return self.grid.whole.quadratic_table(np.atleast_2d(self.values), self.levels).entries
+        return self.mesh.whole.quadratic_table(np.atleast_2d(self.values), self.levels).entries
 
-    def evaluated(self, arrays: Arrays, table: Any, x: Any, y: Any, dtype: str) -> Any:
-        """Values at points (x, y), shape (n,) both, computed in dtype; shape (k, n)."""
-        points = self.locator(arrays, x, y, dtype)
-        entries = (self._crossed if self.grid.has_centres else self._halved)(arrays, points)
+    def evaluated(
+        self, arrays: Arrays, constants: Mapping[str, Any], table: Any, x: Sequence[Any], dtype: str
+    ) -> Any:
+        """Values at points of coordinates x, (n,) both, computed in dtype; shape (k, n)."""
+        points = self.locator(arrays, x, dtype)
+        entries = (self._crossed if self.mesh.has_centres else self._halved)(arrays, points)
         start, value, end, *surpluses = (arrays.take(table, entry) for entry in entries)
         fm, ml, fl = (
             factor * surplus
@@ -209,7 +185,7 @@ class P2Piece(Piece):
         return between(arrays, points, start, value, end) + (fm + ml + fl)
 
     def _halved(self, arrays: Arrays, points: Located) -> tuple[Any, ...]:
-        width, size = self.grid.shape[0] + 3, RECORD[False]
+        width, size = self.mesh.shape[0] + 3, RECORD[False]
         left, mid, right = points.first, points.middle, points.last
         cell = arrays.where(right - left > width, left, left - 1)
         below = cell + width > mid
@@ -223,9 +199,9 @@ class P2Piece(Piece):
         )
 
     def _crossed(self, arrays: Arrays, points: Located) -> tuple[Any, ...]:
-        width, size = self.grid.shape[0] + 3, RECORD[True]
+        width, size = self.mesh.shape[0] + 3, RECORD[True]
         mid, end = points.middle, points.last
-        number = points.first - width * (self.grid.shape[1] + 3)
+        number = points.first - width * (self.mesh.shape[1] + 3)
         cell = number + number // (width - 1)
         side = mid * size + 1
         return (

@@ -13,6 +13,7 @@ from scipy import sparse
 
 from fe_relu.layers.network import Affine, ReLUNetwork
 from fe_relu.meshes.grid import hats, p2_layers
+from fe_relu.meshes.grid.active import GridP2Piece, GridPiece
 from fe_relu.meshes.grid.locate import CUTS
 from fe_relu.meshes.grid.window import Window
 
@@ -250,6 +251,14 @@ class Grid:
         """How far points (2, n) are from nodes, vertices of `refined(degree)`, in steps; (n,)."""
         places = self.refined(degree).lattice_positions(nodes) / degree
         return np.abs(self.to_lattice(points) - places).sum(axis=0)
+
+    def piece(self, values: npt.NDArray) -> GridPiece:
+        """How libraries of arrays evaluate the P1 function with nodal values (n,) or (k, n)."""
+        return GridPiece(self, values)
+
+    def quadratic_piece(self, values: npt.NDArray, levels: int) -> GridPiece:
+        """The same of a P2 network, of nodal values on `refined(2)`."""
+        return GridP2Piece(self, values, levels=levels)
 
     def quadratic_layers(self, values: npt.NDArray, levels: int) -> ReLUNetwork:
         """The explicit network of a P2 function; see `fe_relu.meshes.grid.p2_layers`."""

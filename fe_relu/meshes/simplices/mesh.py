@@ -14,6 +14,7 @@ from scipy.spatial import ConvexHull
 
 from fe_relu.layers.network import ReLUNetwork
 from fe_relu.meshes.simplices import diamonds, ring
+from fe_relu.meshes.simplices.active import SimplexPiece
 from fe_relu.meshes.simplices.checks import checked_arrays, require_mesh
 from fe_relu.meshes.simplices.location.locator import Locator
 from fe_relu.meshes.simplices.part import Nodes, Whole
@@ -149,9 +150,9 @@ class SimplexMesh:
     def locator(self) -> Locator:
         """The structure in which points find their cells."""
         vertices, cells, own = self.extended
-        return Locator(self.vertex_array, vertices[:, own:], cells, self._roundoff())
+        return Locator(self.vertex_array, vertices[:, own:], cells, self.roundoff())
 
-    def _roundoff(self, dtype: Any = np.float64, points: npt.NDArray | None = None) -> float:
+    def roundoff(self, dtype: Any = np.float64, points: npt.NDArray | None = None) -> float:
         """The distance below which coordinates do not tell points apart."""
         size = np.abs(self.vertex_array).max()
         if points is not None:
@@ -168,11 +169,11 @@ class SimplexMesh:
 
         It is that of points (dim, n), if given, as well as of the mesh itself.
         """
-        return self._roundoff(dtype, points) / self.step
+        return self.roundoff(dtype, points) / self.step
 
     def contains(self, x: npt.NDArray) -> npt.NDArray[np.bool_]:
         """Which columns of x lie in the closed mesh, up to roundoff of coordinates; shape (n,)."""
-        near = self._roundoff(np.result_type(x.dtype, np.float32))
+        near = self.roundoff(np.result_type(x.dtype, np.float32))
         return self.locator.near_points(x, near)[0]
 
     def refined(self, factor: int) -> Any:
@@ -216,6 +217,13 @@ class SimplexMesh:
     def matches(self, other: Any, dtype: Any = np.float64, *, rtol: float = 0.0) -> bool:
         """Whether both are one mesh."""
         return self == other
+
+    def piece(self, values: npt.NDArray) -> SimplexPiece:
+        """How libraries of arrays evaluate the P1 function with nodal values (n,) or (k, n)."""
+        return SimplexPiece(self, values)
+
+    def quadratic_piece(self, values: npt.NDArray, levels: int) -> SimplexPiece:
+        raise ValueError("P2 functions on meshes of simplices have no active form yet")
 
     def quadratic_layers(self, values: npt.NDArray, levels: int) -> ReLUNetwork:
         raise ValueError("P2 functions on meshes of simplices have no explicit layers yet")
