@@ -21,10 +21,9 @@ from cases import (
 )
 from fe_relu import Grid, P1Network, P2Network, function_from_network, network_from_function
 from fe_relu.fenicsx import compat
-from fe_relu.meshes.grid import p2_layers
+from fe_relu.layers import quadratic
 from fe_relu.meshes.grid.hats import hidden_layers, mesh_hats
-from fe_relu.meshes.grid.midpoints import bump_size
-from fe_relu.meshes.grid.p2_layers import numbered_edges
+from fe_relu.meshes.grid.midpoints import bump_size, numbered_edges
 
 SHAPES = [(1, 1), (3, 5), (4, 4)]
 
@@ -237,11 +236,11 @@ def test_impossible_levels_are_refused(comm):
 
 def test_explicit_networks_have_a_largest_size(monkeypatch, rng):
     network = random_network("unit", (3, 5), "right", rng)
-    neurons = network.explicit().num_neurons
-    monkeypatch.setattr(p2_layers, "MAX_NEURONS", neurons)
-    assert network.explicit().num_neurons == neurons
-    monkeypatch.setattr(p2_layers, "MAX_NEURONS", neurons - 1)
-    with pytest.raises(ValueError, match=f"3 x 5 cells at 4 levels would have {neurons} neurons"):
+    neurons = sum(network.explicit().widths[3:-1])
+    monkeypatch.setattr(quadratic, "MAX_NEURONS", neurons)
+    assert sum(network.explicit().widths[3:-1]) == neurons
+    monkeypatch.setattr(quadratic, "MAX_NEURONS", neurons - 1)
+    with pytest.raises(ValueError, match=f"77 nodes at 4 levels would have {neurons} neurons"):
         network.explicit()
 
 
@@ -251,7 +250,7 @@ def test_the_largest_size_is_enough_for_64_by_64_cells():
         grid = Grid((0, 0), np.eye(2), (64, 64), diagonal)
         wide = 2 * grid.refined(2).num_vertices + 2
         lines, hats = hidden_layers(grid, np.dtype(float), mesh_hats(grid))
-        assert lines.dim_out + hats.dim_out + 27 * wide <= p2_layers.MAX_NEURONS
+        assert lines.dim_out + hats.dim_out + 27 * wide <= quadratic.MAX_NEURONS
 
 
 def test_one_network_of_each_degree_are_one_p1_function(rng):

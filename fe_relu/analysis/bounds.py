@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fe_relu.analysis.clipped import values_over_box
+from fe_relu.analysis.clipped import quadratics_over_box, values_over_box
 from fe_relu.analysis.intervals import NetworkBounds, Pair, interval_bounds
 from fe_relu.analysis.quadratics import extremes
 from fe_relu.basics.arguments import Box, checked_box
@@ -118,8 +118,18 @@ def _(network: Surrogate, box: Box | None = None) -> NetworkBounds:
 
 @bounds.register
 def _(network: P2Network, box: Box | None = None) -> NetworkBounds:
-    mesh, sides = on_grid(network.mesh, "bounds"), _agreed_sides(network, box)
-    whole = network.whole()
+    sides, whole = _agreed_sides(network, box), network.whole()
+    lower, upper = _quadratic_extremes(whole, sides)
+    off = network.steepness * network.mesh.resolution(network.dtype) * network.size
+    outputs = (lower - off, upper + off)
+    return NetworkBounds(*outputs, (), False, *_region(network, sides))
+
+
+def _quadratic_extremes(whole: P2Network, sides: npt.NDArray | None) -> Pair:
+    """Of the P2 function on the cells that meet the region."""
+    if not whole.mesh.is_structured:
+        return quadratics_over_box(whole, sides)
+    mesh = on_grid(whole.mesh, "bounds")
     nodal, cells = np.atleast_2d(whole.values), mesh.cells()
     if sides is not None:
         mesh = _extended(mesh, 1)
@@ -128,9 +138,7 @@ def _(network: P2Network, box: Box | None = None) -> NetworkBounds:
     corners = nodal[:, mesh.midpoints(cells, cells)].astype(float)
     middles = [nodal[:, mesh.midpoints(cells[a], cells[b])].astype(float) for a, b in EDGES]
     lower, upper = extremes(corners, np.stack(middles, axis=1))
-    off = network.steepness * mesh.resolution(network.dtype) * network.size
-    outputs = (lower.min(axis=1) - off, upper.max(axis=1) + off)
-    return NetworkBounds(*outputs, (), False, *_region(network, sides))
+    return lower.min(axis=1), upper.max(axis=1)
 
 
 def _cells_within(mesh: Mesh, sides: npt.NDArray) -> npt.NDArray[np.int64]:

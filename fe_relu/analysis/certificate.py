@@ -125,10 +125,15 @@ def _(network: P1Network, triangles: Triangles) -> Bounds:
     """
     if network.mesh.is_structured:
         return _on_overlay(network, network, on_grid(network.mesh, CERTIFIED), 1, triangles)
+    return _by_slopes(network, triangles)
+
+
+def _by_slopes(network: P1Network | P2Network, triangles: Triangles) -> Bounds:
+    """Some points are looked at, and slopes bound what lies between."""
     roundoff = _roundoff(network, triangles)
     seen = _seen(network, triangles)
     whole = network.whole()
-    steep = steepest(cast(SimplexMesh, whole.mesh), np.atleast_2d(whole.values))
+    steep = steepest(cast(SimplexMesh, whole.mesh), np.atleast_2d(whole.values), network.degree)
     corners, values = triangles.corners, triangles.values.astype(float)
     between = (steep + slopes(triangles.points, corners, values)) * reach(triangles.points, corners)
     upper = seen.max(initial=0) + between.max(initial=0) + triangles.bumps().max(initial=0)
@@ -144,6 +149,8 @@ def _(network: Surrogate, triangles: Triangles) -> Bounds:
 @difference.register
 def _(network: P2Network, triangles: Triangles) -> Bounds:
     """The network with one level is P1 on a finer lattice; the others add little to it."""
+    if not network.mesh.is_structured:
+        return _by_slopes(network, triangles)
     one_level, grid = replace(network, levels=1), on_grid(network.mesh, CERTIFIED)
     # Red refinement of a crossed cell has lines through the quarters of its sides.
     factor = 4 if grid.has_centres else 2

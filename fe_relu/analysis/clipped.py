@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The extreme values of P1 functions on meshes of simplices over a box."""
+"""The extreme values of P1 and P2 functions on meshes of simplices over a box."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ import itertools
 import numpy as np
 import numpy.typing as npt
 
+from fe_relu.analysis.quadratics import extremes_on_simplices
 from fe_relu.meshes.simplices.mesh import SimplexMesh
 from fe_relu.networks.p1 import P1Network
+from fe_relu.networks.p2 import P2Network
 
 
 def values_over_box(network: P1Network, sides: npt.NDArray) -> tuple[npt.NDArray, bool]:
@@ -60,3 +62,28 @@ def _crossings(
         meets = ((sides[:, :1] <= x) & (x <= sides[:, 1:])).all(axis=0)
         found.append(((1 - part) * values[:, one] + part * values[:, other])[:, meets])
     return np.hstack(found)
+
+
+def quadratics_over_box(
+    network: P2Network, sides: npt.NDArray | None
+) -> tuple[npt.NDArray, npt.NDArray]:
+    """Least and largest values (k,) of the P2 function on the cells whose boxes meet a box.
+
+    Over the mesh if there is no box; else 0 is one of them, as the box may reach beyond the mesh.
+    """
+    mesh: SimplexMesh = network.mesh  # type: ignore[assignment]
+    values = np.atleast_2d(network.values).astype(float)
+    vertices, cells, own = mesh.extended
+    if sides is None:
+        cells = mesh.cells()
+    else:
+        x = vertices[:, cells]
+        meets = (x.min(axis=1) <= sides[:, 1:]) & (x.max(axis=1) >= sides[:, :1])
+        cells = cells[:, meets.all(axis=0)]
+    nodal = np.zeros((len(values), vertices.shape[1]))
+    nodal[:, :own] = values[:, :own]
+    surpluses = np.append(mesh.nodes.surpluses(values), np.zeros((len(values), 1)), axis=1)
+    lower, upper = extremes_on_simplices(nodal[:, cells], surpluses[:, mesh.nodes.of_cells(cells)])
+    if sides is not None:
+        lower, upper = (np.append(found, np.zeros((len(values), 1)), 1) for found in (lower, upper))
+    return lower.min(axis=1), upper.max(axis=1)

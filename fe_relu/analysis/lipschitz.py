@@ -12,10 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from fe_relu.meshes.simplices.mesh import SimplexMesh
+from fe_relu.meshes.simplices.nodes import pairs
 
 
-def steepest(mesh: SimplexMesh, values: npt.NDArray) -> float:
-    """The largest slope of the P1 function with nodal values (k, n), its ring included.
+def steepest(mesh: SimplexMesh, values: npt.NDArray, degree: int) -> float:
+    """A bound of the slopes of the network with nodal values (k, n), its ring included.
+
+    Of a P1 function it is attained. A product of two hats has slopes up to the sum of theirs.
 
     Infinite for tetrahedra, where the function ends with a jump.
     """
@@ -23,8 +26,24 @@ def steepest(mesh: SimplexMesh, values: npt.NDArray) -> float:
         return np.inf
     vertices, cells, own = mesh.extended
     extended = np.zeros((len(values), vertices.shape[1]))
-    extended[:, :own] = values
-    return float(slopes(vertices, cells, extended).max(initial=0))
+    extended[:, :own] = values[:, :own]
+    steep = slopes(vertices, cells, extended)
+    if degree == 2:
+        steep = steep + _slopes_of_bumps(mesh, values)
+    return float(steep.max(initial=0))
+
+
+def _slopes_of_bumps(mesh: SimplexMesh, values: npt.NDArray) -> npt.NDArray:
+    """A bound of the slopes of Σ 4 s Π(λᵢ, λⱼ) in each cell, shape (m,)."""
+    vertices, cells, _ = mesh.extended
+    surpluses = np.append(mesh.nodes.surpluses(values), np.zeros((len(values), 1)), axis=1)
+    sizes = np.abs(surpluses).max(axis=0)[mesh.nodes.of_cells(cells)]
+    edges = (vertices[:, cells[1:]] - vertices[:, cells[:1]]).transpose(2, 1, 0)
+    rows = np.linalg.inv(edges)  # of each cell, its columns the slopes of λ₁, …
+    rows = np.concatenate([-rows.sum(axis=2, keepdims=True), rows], axis=2)
+    hats = np.linalg.norm(rows, axis=1).T
+    joined = np.array(pairs(len(cells))).T
+    return 4 * (sizes * hats[joined].sum(axis=0)).sum(axis=0)
 
 
 def slopes(vertices: npt.NDArray, cells: npt.NDArray, values: npt.NDArray) -> npt.NDArray:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The least and largest values of quadratic functions on triangles."""
+"""The least and largest values of quadratic functions on simplices."""
 
 from __future__ import annotations
 
@@ -55,3 +55,25 @@ def _top_inside(
         z = 1 - x - y
         top = a * x + b * y + c * z + 4 * (s12 * x * y + s13 * x * z + s23 * y * z)
         return np.where((x >= 0) & (y >= 0) & (z >= 0), top, np.nan)
+
+
+def extremes_on_simplices(
+    corners: npt.NDArray, surpluses: npt.NDArray
+) -> tuple[npt.NDArray, npt.NDArray]:
+    """Least and largest value of P2 functions, (k, m) both; on tetrahedra numbers around them.
+
+    Args:
+        corners: Values at the corners of m cells, shape (k, dim + 1, m).
+        surpluses: Of their edges, in the order of `simplices.nodes.pairs`, shape (k, edges, m).
+    """
+    corners, surpluses = corners.astype(float), surpluses.astype(float)
+    if corners.shape[1] == 3:
+        ends = (corners[:, a] + corners[:, b] for a, b in EDGES)
+        middles = [end / 2 + surpluses[:, 2 - k] for k, end in enumerate(ends)]
+        return extremes(corners, np.stack(middles, axis=1))
+    if corners.shape[1] == 2:
+        top = _top_of_edge(corners[:, 0], corners[:, 1], surpluses[:, 0])
+        seen = np.concatenate([corners, top[:, None]], axis=1)
+        return seen.min(axis=1), seen.max(axis=1)
+    below, above = np.minimum(surpluses, 0).sum(axis=1), np.maximum(surpluses, 0).sum(axis=1)
+    return corners.min(axis=1) + below, corners.max(axis=1) + above

@@ -22,7 +22,6 @@ from fe_relu.layers.bubbles import DeepNetwork
 from fe_relu.layers.network import ReLUNetwork
 from fe_relu.meshes.grid.grid import Grid
 from fe_relu.meshes.grid.hats import DIRECTIONS, Hats
-from fe_relu.meshes.grid.p2_layers import MAX_NEURONS, hidden_widths
 from fe_relu.networks.p1 import P1Network
 from fe_relu.networks.p2 import P2Network
 
@@ -235,15 +234,6 @@ def _(network: Surrogate) -> Size:
     hats = level_hats(network.mesh, network.levels, network.vertices)
     terms = sum(len(group.star.directions) * group.neurons.size for group in hats)
     return _hat_size(network.mesh, hats, terms, network.coefficients)
-
-
-@explicit_size.register
-def _(network: P2Network) -> Size:
-    grid: Any = network.mesh
-    hidden = hidden_widths(grid, network.dim_out, network.levels)
-    if sum(hidden) > MAX_NEURONS:
-        raise ValueError(f"{sum(hidden)}, too many for explicit layers")
-    return explicit_size(network.explicit())
 
 
 @singledispatch

@@ -14,8 +14,6 @@ from fe_relu.basics.arguments import checked_levels
 from fe_relu.basics.compiled import compiled
 from fe_relu.fenicsx.meshes import LocatedMesh, located_mesh, mark_of, require_unmoved
 from fe_relu.fenicsx.spaces import (
-    INTERPOLATE,
-    UnsupportedFunctionError,
     degree_of,
     ends_of_dofs,
     require_nodal,
@@ -25,7 +23,7 @@ from fe_relu.fenicsx.spaces import (
 )
 from fe_relu.hierarchy.basis import HierarchicalNetwork
 from fe_relu.hierarchy.transform import hierarchical_from_network
-from fe_relu.meshes.kinds import divisions
+from fe_relu.meshes.kinds import divided, divisions
 from fe_relu.meshes.recognition.recognise import TOLERANCE
 from fe_relu.networks.p1 import P1Network
 from fe_relu.networks.p2 import MAX_LEVELS, P2Network
@@ -45,11 +43,10 @@ class Conversion:
     and a network costs the copy of its values.
 
     Args:
-        V: A real scalar or blocked P1 space on straight intervals, triangles or tetrahedra, or P2
-            space on a structured triangle mesh, see `grid_from_mesh`.
+        V: A real scalar or blocked P1 or P2 space on straight intervals, triangles or tetrahedra.
         layout: Where the nodal values live. "replicated": all on every rank, so that no point
-            travels. "blocks": each rank has a block of the grid, or of any other mesh the cells
-            that dolfinx gave it, and points travel to the ranks that have them and back. "auto":
+            travels. "blocks": each rank has a block of the grid, or for P1 on any other mesh the
+            cells that dolfinx gave it, and points travel to the ranks that have them. "auto":
             replicated up to `REPLICATED_VALUES` numbers, else blocks.
         levels: Of the deep network of a P2 function, see `P2Network`; 10 by default.
         rtol: As for `grid_from_mesh`.
@@ -104,11 +101,14 @@ class Conversion:
             V.mesh,
             self.rtol,
             structured=self.structured,
-            spread=is_spread(V.mesh.comm, self.layout, numbers),
+            spread=self._degree == 1 and is_spread(V.mesh.comm, self.layout, numbers),
         )
         object.__setattr__(self, "located", located)
-        self._require_degree()
-        layout = spread_on(V.mesh.comm, self.layout, numbers, self._division)
+        word = self.layout
+        if self._degree == 2:
+            with together(V.mesh.comm):
+                word = divided(located.mesh, word)
+        layout = spread_on(V.mesh.comm, word, numbers, self._division)
         object.__setattr__(self, "layout", layout)
         object.__setattr__(self, "mark", mark_of(V.mesh))
 
@@ -119,13 +119,6 @@ class Conversion:
         if self.levels is not None:
             raise ValueError("levels are for P2 functions; a P1 function is a network exactly")
         return None
-
-    def _require_degree(self) -> None:
-        if self._degree == 2 and not self.mesh.is_structured:
-            raise UnsupportedFunctionError(
-                "P2 functions are networks on structured triangle meshes only; "
-                f"{INTERPOLATE}, and loses what is quadratic"
-            )
 
     def _division(self, comm: Any) -> Any:
         if self.located.division:
@@ -247,8 +240,7 @@ def network_from_function(u: fem.Function, **options: Any) -> P1Network | P2Netw
     This is `Conversion(u.function_space, **options)(u)`: for a time series, keep the conversion.
 
     Args:
-        u: Real scalar or blocked P1 function on straight intervals, triangles or tetrahedra, or P2
-            function on a structured triangle mesh, see `grid_from_mesh`.
+        u: Real scalar or blocked P1 or P2 function on straight intervals, triangles or tetrahedra.
         options: layout, levels, rtol and structured, as for `Conversion`.
 
     Raises:

@@ -43,11 +43,11 @@ def to_onnx(
 ) -> None:
     """Writes the network as an ONNX model with input `x` (n, dim) and output `u` (n, k), any n.
 
-    Both forms are the network everywhere, outside its mesh too. "relu" is one `Gemm` for each layer, dense, with a
-    `Relu` after all but the last, as OMLT, gurobi-machinelearning and onnxruntime read it. "active"
-    looks up the few nodal values that count at a point, on any mesh of any size; on meshes of
-    simplices it asks the cells of the point's bucket, so that memory for a batch grows with the
-    longest such list. It gives NaN at points that are NaN or infinite.
+    Both forms are the network everywhere, outside its mesh too. "relu" is one `Gemm` for each
+    layer, dense, with a `Relu` after all but the last, as OMLT, gurobi-machinelearning and
+    onnxruntime read it. "active" looks up the few nodal values that count at a point, on any mesh
+    of any size; on meshes of simplices it asks the cells of the point's bucket, so that memory for
+    a batch grows with the longest such list. It gives NaN at points that are NaN or infinite.
 
     Collective over the network's `comm`, if it has one: rank 0 gathers the network and writes.
 

@@ -33,10 +33,10 @@ def to_torch(
 ) -> torch.nn.Module:
     """The network as a module from x (n, dim) to u (n, k), of the network's dtype, on the CPU.
 
-    Both forms are the network everywhere, outside its mesh too. "relu" is a `torch.nn.Sequential` of `Linear` and
-    `ReLU`. "active" looks up the few nodal values that count at a point, on any mesh of any size;
-    its derivative by x is `network.gradient`, on edges and vertices too, and points that are NaN or
-    infinite give NaN.
+    Both forms are the network everywhere, outside its mesh too. "relu" is a `torch.nn.Sequential`
+    of `Linear` and `ReLU`. "active" looks up the few nodal values that count at a point, on any
+    mesh of any size; its derivative by x is `network.gradient`, on edges and vertices too, and
+    points that are NaN or infinite give NaN.
 
     Collective if the network's values are spread in blocks: every rank gets the whole.
 

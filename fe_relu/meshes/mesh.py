@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from fe_relu.layers.network import Affine, ReLUNetwork
+from fe_relu.layers.network import Affine
 from fe_relu.meshes.active import Piece
 
 
@@ -54,6 +54,20 @@ class Table(Protocol):
     def values_at(self, points: Any) -> Answers:
         """Values at located points, shape (k, n)."""
         ...
+
+
+class EdgeNodes(NamedTuple):
+    """The nodes of P2 functions, by what they are of the mesh.
+
+    Attributes:
+        vertices: The node at each vertex.
+        ends: The vertices that each edge joins, shape (2, edges).
+        middles: The node in the middle of each edge.
+    """
+
+    vertices: npt.NDArray[np.int64]
+    ends: npt.NDArray[np.int64]
+    middles: npt.NDArray[np.int64]
 
 
 class Run(NamedTuple):
@@ -193,6 +207,6 @@ class Mesh(Protocol):
         """The same of a P2 network, of nodal values on `refined(2)`."""
         ...
 
-    def quadratic_layers(self, values: npt.NDArray, levels: int) -> ReLUNetwork:
-        """The explicit network of a P2 function with nodal values (k, n) on `refined(2)`."""
+    def edges(self) -> EdgeNodes:
+        """All edges, and their nodes in `refined(2)`."""
         ...

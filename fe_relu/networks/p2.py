@@ -11,7 +11,7 @@ import numpy as np
 
 from fe_relu.basics.arguments import checked_levels
 from fe_relu.layers.network import ReLUNetwork
-from fe_relu.meshes.grid.grid import on_grid
+from fe_relu.layers.quadratic import quadratic_network, require_size
 from fe_relu.networks.nodal import NodalNetwork
 
 #: From here on the error of products is below the roundoff of float64.
@@ -20,15 +20,17 @@ MAX_LEVELS = 26
 
 @dataclass(frozen=True, eq=False)
 class P2Network(NodalNetwork):
-    """The P1 interpolant of a P2 function on its mesh refined `levels` times, as a deep network.
+    """A P2 function up to an error that falls fourfold with each of `levels`, as a deep network.
 
-    Each edge adds a product of two hats to the P1 part, and each product is a ReLU network whose
-    error falls fourfold with every layer (He, Li, Xu 2021, section 3). The hidden layers are the
-    mesh lines, the hats, and `levels` + 1 more of constant width.
+    In 1-D and 2-D it is the P1 interpolant on the mesh refined `levels` times. Each edge adds a
+    product of two hats to the P1 part, and each product is a ReLU network whose error falls
+    fourfold with every layer (He, Li, Xu 2021, section 3). The hidden layers are those of the hats,
+    and `levels` + 1 more of constant width.
 
     Nodes are the vertices and the midpoints of edges, numbered as the vertices of the mesh refined
-    by two. At all of them the network has the nodal values. See `NodalNetwork` for the other
-    arguments and errors.
+    by two; those of a mesh of simplices are its vertices, then the midpoints by increasing lower
+    and higher end. At all of them the network has the nodal values. See `NodalNetwork` for the
+    other arguments and errors.
 
     Args:
         levels: How often triangles are refined, from 1 to `MAX_LEVELS`.
@@ -50,12 +52,15 @@ class P2Network(NodalNetwork):
     levels: int = 10
 
     degree = 2
-    steepness = 34.0
 
     def __post_init__(self) -> None:
-        on_grid(self.mesh, "a P2Network")
         super().__post_init__()
         checked_levels(self.levels, 1, MAX_LEVELS)
+
+    @property
+    def steepness(self) -> float:  # type: ignore[override]
+        """Of the P1 part and of products, each with two hats: 4 (1 + 12) in 3-D."""
+        return 34.0 if self.dim_in < 3 else 52.0
 
     @cached_property
     def table(self) -> Any:
@@ -66,8 +71,9 @@ class P2Network(NodalNetwork):
     def error_bound(self) -> float:
         """Sup over the mesh of |network − P2 function|, and all components.
 
-        4^−levels times that for the P1 part alone. It is attained, and no bound could be smaller;
-        roundoff of evaluation is not in it. Collective if the values are spread.
+        4^−levels times that for the P1 part alone. It is attained, and no bound could be smaller,
+        but on tetrahedra, where it is attained if all surpluses of a cell have one sign. Roundoff
+        of evaluation is not in it. Collective if the values are spread.
         """
         shrunk = 4.0**-self.levels * np.atleast_2d(self.values).astype(np.float64)
         return self.layout.largest(self.part.largest_bump(shrunk))
@@ -80,7 +86,13 @@ class P2Network(NodalNetwork):
         the values. Collective if the values are spread; every rank then gets the whole.
 
         Raises:
-            ValueError: There would be too many neurons: more than 2²¹ on a `Grid`.
+            ValueError: There would be too many neurons, more than 2²¹ after the hats; or the mesh
+                is one of tetrahedra, which has no small explicit network.
         """
-        values = np.atleast_2d(self.whole().values)
-        return self.mesh.quadratic_layers(values, self.levels)
+        whole = self.whole()
+        values = np.atleast_2d(whole.values)
+        require_size(values.shape[1], len(values), self.levels)
+        hidden, edges = whole.mesh.hidden_layers(self.dtype), whole.mesh.edges()
+        nodal = values[:, edges.vertices]
+        surplus = values[:, edges.middles] - (nodal[:, edges.ends[0]] + nodal[:, edges.ends[1]]) / 2
+        return quadratic_network(hidden, nodal, edges.ends, surplus, self.levels)

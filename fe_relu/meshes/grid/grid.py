@@ -11,11 +11,13 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from fe_relu.layers.network import Affine, ReLUNetwork
-from fe_relu.meshes.grid import hats, p2_layers
+from fe_relu.layers.network import Affine
+from fe_relu.meshes.grid import hats
 from fe_relu.meshes.grid.active import GridP2Piece, GridPiece
 from fe_relu.meshes.grid.locate import CUTS
+from fe_relu.meshes.grid.midpoints import numbered_edges
 from fe_relu.meshes.grid.window import Window
+from fe_relu.meshes.mesh import EdgeNodes
 
 #: Names of the diagonals, as in `dolfinx.mesh.DiagonalType`. In lattice units, cell (i, j) is the
 #: unit square at (i, j):
@@ -260,9 +262,9 @@ class Grid:
         """The same of a P2 network, of nodal values on `refined(2)`."""
         return GridP2Piece(self, values, levels=levels)
 
-    def quadratic_layers(self, values: npt.NDArray, levels: int) -> ReLUNetwork:
-        """The explicit network of a P2 function; see `fe_relu.meshes.grid.p2_layers`."""
-        return p2_layers.explicit_layers(self, values, levels)
+    def edges(self) -> EdgeNodes:
+        """All edges, and their nodes in `refined(2)`."""
+        return numbered_edges(self)
 
     def to_lattice(self, x: npt.NDArray) -> npt.NDArray[np.float64]:
         """Lattice coordinates of the columns of x, shape (2, n)."""

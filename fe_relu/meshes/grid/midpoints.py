@@ -18,8 +18,10 @@ import numpy as np
 import numpy.typing as npt
 
 from fe_relu.meshes.grid.locate import CUTS
+from fe_relu.meshes.mesh import EdgeNodes
 
 if TYPE_CHECKING:
+    from fe_relu.meshes.grid.grid import Grid
     from fe_relu.meshes.grid.window import Window
 
 #: The corners that edges 0, 1, 2 of a triangle join; a P2 element has its nodes 3, 4, 5 there.
@@ -157,3 +159,17 @@ def bump_size(a: npt.NDArray, b: npt.NDArray, c: npt.NDArray) -> npt.NDArray[np.
 def largest_bump(edges: Edges) -> float:
     """Sup |P2 function − its P1 part| over the triangles of a window, and all components."""
     return max(float(bump_size(*group).max(initial=0)) for group in triangle_edges(edges))
+
+
+def numbered_edges(grid: Grid) -> EdgeNodes:
+    """The nodes of vertices and edges, kind by kind."""
+    nodes = np.arange(grid.refined(2).num_vertices)[None]
+    numbers = Nodes.of(grid.whole, nodes)
+    vertices = numbers.vertices.ravel()
+    if grid.has_centres:
+        vertices = np.concatenate([vertices, numbers.middle.ravel()])
+    vertex_of_node = np.full(nodes.size, -1)
+    vertex_of_node[vertices] = np.arange(vertices.size)
+    columns = [[part.ravel() for part in kind] for kind in edge_nodes(grid.whole, numbers)]
+    middles, one, other = (np.concatenate(part) for part in zip(*columns, strict=True))
+    return EdgeNodes(vertices, vertex_of_node[np.array([one, other])], middles)

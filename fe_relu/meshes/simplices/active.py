@@ -9,7 +9,7 @@ every point: that of the longest list.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from fe_relu.meshes.active import Arrays
 from fe_relu.meshes.simplices.candidates import Candidates, candidates_of
+from fe_relu.meshes.simplices.nodes import pairs
 
 if TYPE_CHECKING:
     from fe_relu.meshes.simplices.mesh import SimplexMesh
@@ -92,17 +93,19 @@ class SimplexPiece:
         total = arrays.where(total > 0, total, 1)
         weights = [size / total for size in sizes]
         inside = is_any & (arrays.least(*weights) + arrays.entries(constants["slack"], cell) >= 0)
-        return arrays.where(inside, self._mixed(arrays, constants, table, corners, weights), 0)
+        values = self._mixed(arrays, constants, table, cell, corners, weights)
+        return arrays.where(inside, values, 0)
 
     def _mixed(
         self,
         arrays: Arrays,
         constants: Mapping[str, Any],
         table: Any,
+        cell: Any,
         corners: Sequence[Any],
         weights: Sequence[Any],
     ) -> Any:
-        """The value of weights at corners of cells, shape (k, n)."""
+        """The value of weights at the corners of cells, shape (k, n)."""
         terms = [
             arrays.take(table, corner) * weight
             for corner, weight in zip(corners, weights, strict=True)
@@ -148,6 +151,78 @@ class SimplexPiece:
             bucket = arrays.where(finer > 0, arrays.whole(facts[7]) + inner, bucket)
         first, count = (arrays.entries(constants[name], bucket) for name in ("first", "count"))
         return arrays.whole(first), arrays.whole(count)
+
+
+@dataclass(frozen=True, eq=False)
+class QuadraticPiece(SimplexPiece):
+    """A P2 network: the P1 part and a product of two hats an edge; see `simplices.quadratic`."""
+
+    levels: int = field(kw_only=True)
+    places = None
+
+    @property
+    def table(self) -> npt.NDArray:
+        """Values at the vertices, zeros for the ring, surpluses of the edges, and a zero."""
+        values = np.atleast_2d(self.values)
+        vertices, _, own = self.mesh.extended
+        zeros = np.zeros((len(values), vertices.shape[1] - own), values.dtype)
+        surpluses = self.mesh.nodes.surpluses(values)
+        return np.concatenate(
+            [values[:, :own], zeros, surpluses, np.zeros_like(values[:, :1])], axis=1
+        )
+
+    @cached_property
+    def constants(self) -> Mapping[str, npt.NDArray]:
+        """Those of the P1 part, and entries e0, … of the edges of cells."""
+        found = dict(super().constants)
+        vertices = self.mesh.extended[0].shape[1]
+        nodes = self.mesh.nodes
+        corners = np.stack([found[f"c{i}"] for i in range(self.mesh.dim + 1)]).astype(np.int64)
+        edges = nodes.of_cells(corners)
+        entries = vertices + np.where(edges >= 0, edges, nodes.edges.shape[1])
+        return found | _named("e", entries.astype(np.int32))
+
+    def _mixed(
+        self,
+        arrays: Arrays,
+        constants: Mapping[str, Any],
+        table: Any,
+        cell: Any,
+        corners: Sequence[Any],
+        weights: Sequence[Any],
+    ) -> Any:
+        value = super()._mixed(arrays, constants, table, cell, corners, weights)
+        scale, shrunk = 2.0**self.levels, 4.0**-self.levels
+        parts = _fractions(arrays, weights, scale)
+        for number, (i, j) in enumerate(pairs(len(weights))):
+            a, b = parts[i], parts[j]
+            lacks = arrays.where(a + b > 1, (1 - a) * (1 - b), a * b)
+            product = (weights[i] * weights[j] - lacks * shrunk) * 4
+            surplus = arrays.take(table, arrays.entries(constants[f"e{number}"], cell))
+            value = value + surplus * product
+        return value
+
+
+def _fractions(arrays: Arrays, weights: Sequence[Any], scale: float) -> list[Any]:
+    """Fractional parts of scaled barycentric coordinates, in one of the small cells at a point.
+
+    They add up to 1, 2 or 3, and no integer part is below 0.
+    """
+    scaled = [weight * scale for weight in weights[1:]]
+    wholes = [
+        arrays.real(arrays.at_most(arrays.whole(arrays.where(t > 0, t, 0)), int(scale) - 1))
+        for t in scaled
+    ]
+    parts = [t - whole for t, whole in zip(scaled, wholes, strict=True)]
+    together = sum(parts[1:], start=parts[0])
+    total = arrays.where(together > 1, arrays.where(together > 2, together * 0 + 3, 2), 1)
+    first = total - together
+    short = scale - sum(wholes[1:], start=wholes[0]) - total
+    short = arrays.where(short >= 0, short * 0, 1)
+    for k, whole in enumerate(wholes):
+        shift = arrays.where(whole > 0, short, 0)
+        parts[k], first, short = parts[k] + shift, first - shift, short - shift
+    return [first, *parts]
 
 
 def _named(name: str, rows: npt.NDArray) -> dict[str, npt.NDArray]:

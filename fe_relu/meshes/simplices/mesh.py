@@ -12,12 +12,14 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial import ConvexHull
 
-from fe_relu.layers.network import ReLUNetwork
+from fe_relu.meshes.mesh import EdgeNodes
 from fe_relu.meshes.simplices import diamonds, ring
-from fe_relu.meshes.simplices.active import SimplexPiece
+from fe_relu.meshes.simplices.active import QuadraticPiece, SimplexPiece
 from fe_relu.meshes.simplices.checks import checked_arrays, require_mesh
 from fe_relu.meshes.simplices.location.locator import Locator
-from fe_relu.meshes.simplices.part import Nodes, Whole
+from fe_relu.meshes.simplices.nodes import Nodes
+from fe_relu.meshes.simplices.part import Whole
+from fe_relu.meshes.simplices.quadratic import edge_rows
 
 #: Points and coordinates are trusted to this many units of roundoff of the largest coordinate.
 ROUNDOFF_UNITS = 16
@@ -191,6 +193,15 @@ class SimplexMesh:
         """Vertices, then the middles of edges in increasing order of (lower, higher vertex)."""
         return Nodes.of(self)
 
+    def edges(self) -> EdgeNodes:
+        """All edges, and their nodes in `refined(2)`."""
+        return self.nodes.numbered
+
+    @cached_property
+    def edge_rows(self) -> npt.NDArray[np.uint32]:
+        """What evaluation reads of the edges of cells; see `QuadraticTable`."""
+        return edge_rows(self.locator, self.nodes)
+
     def midpoints(
         self, a: npt.NDArray[np.int64], b: npt.NDArray[np.int64]
     ) -> npt.NDArray[np.int64]:
@@ -223,10 +234,8 @@ class SimplexMesh:
         return SimplexPiece(self, values)
 
     def quadratic_piece(self, values: npt.NDArray, levels: int) -> SimplexPiece:
-        raise ValueError("P2 functions on meshes of simplices have no active form yet")
-
-    def quadratic_layers(self, values: npt.NDArray, levels: int) -> ReLUNetwork:
-        raise ValueError("P2 functions on meshes of simplices have no explicit layers yet")
+        """The same of a P2 network, of nodal values on `refined(2)`."""
+        return QuadraticPiece(self, values, levels=levels)
 
 
 @lru_cache(maxsize=8)

@@ -24,11 +24,13 @@ class Located:
     """Points with the corners of their cells and the weights of all corners but the first.
 
     Args:
+        cells: As they are kept, −1 for none, shape (n,).
         corners: Rows of the table, shape (dim + 1, n).
         weights: Of the dtype that values are computed in, shape (dim, n).
         away: As for `Answers`.
     """
 
+    cells: npt.NDArray[np.int32]
     corners: npt.NDArray[np.uint32]
     weights: npt.NDArray
     away: npt.NDArray[np.int64]
@@ -84,27 +86,31 @@ class Table:
         return Answers(_unscaled(out, scale), away)
 
     def locate(self, x: npt.NDArray, dtype: npt.DTypeLike) -> Located:
-        """The corners and weights of points (dim, n)."""
+        """The cells, corners and weights of points (dim, n)."""
         dtype, (dim, n) = np.result_type(dtype, self.entries), x.shape
         # One array, not two: NumPy asks for large pages of memory only for large arrays.
-        memory = np.empty(n * (dim * dtype.itemsize + (dim + 1) * 4), np.uint8)
+        memory = np.empty(n * (dim * dtype.itemsize + (dim + 2) * 4), np.uint8)
         weights = memory[: dim * n * dtype.itemsize].view(dtype).reshape(dim, n)
-        corners = memory[dim * n * dtype.itemsize :].view(np.uint32).reshape(dim + 1, n)
+        places = memory[dim * n * dtype.itemsize :].view(np.uint32).reshape(dim + 2, n)
+        cells, corners = places[0].view(np.int32), places[1:]
         search, axes = self.locator.search_for(x.dtype), self.locator.axes
 
         def ask(rows: Rows, columns: slice, away: npt.NDArray) -> tuple[int, int]:
-            into = corners[:, columns], weights[:, columns]
+            into = cells[columns], corners[:, columns], weights[:, columns]
             return walk.locate(*rows, search, *into, away, axes)
 
-        return Located(corners, weights, swept(x, ask, self.partial))
+        return Located(cells, corners, weights, swept(x, ask, self.partial))
 
     def values_at(self, points: Located) -> Answers:
         """Values at located points, shape (k, n), in the wider of their dtype and the entries'."""
         dtype = np.result_type(points.weights, self.entries)
         entries, scale = self._read(dtype)
         out = np.empty((entries.shape[1], points.weights.shape[1]), dtype)
-        walk.combine(points.corners, points.weights, entries, out, self.locator.axes)
+        self._combine(points, entries, out)
         return Answers(_unscaled(out, scale), points.away)
+
+    def _combine(self, points: Located, entries: npt.NDArray, out: npt.NDArray) -> None:
+        walk.combine(points.corners, points.weights, entries, out, self.locator.axes)
 
     def _read(self, dtype: np.dtype) -> tuple[npt.NDArray, float]:
         """The entries as they are read in computing in dtype, and what they are scaled by."""

@@ -124,7 +124,7 @@ def find(x: Any, y: Any, z: Any, search: Any, block: Any, axes: Any) -> Any:
 
 
 @inlined
-def _mixed(u0: Any, u1: Any, u2: Any, u3: Any, w1: Any, w2: Any, w3: Any, dim: Any) -> Any:
+def mixed(u0: Any, u1: Any, u2: Any, u3: Any, w1: Any, w2: Any, w3: Any, dim: Any) -> Any:
     """The value from those at the corners, theirs to the bit where a weight is 1."""
     value = u0 + w1 * (u1 - u0)
     value = u1 if w1 == 1 else value
@@ -155,7 +155,7 @@ def _values(block: Any, corners: Any, table: Any, out: Any, outputs: Any, dim: A
         for output in range(outputs):
             u0, u1 = real(table[a, output]), real(table[b, output])
             u2, u3 = real(table[c, output]), real(table[d, output])
-            value = _mixed(u0, u1, u2, u3, w1, w2, w3, dim)
+            value = mixed(u0, u1, u2, u3, w1, w2, w3, dim)
             out[output, k] = value if cells[k] >= 0 else zero
 
 
@@ -237,9 +237,10 @@ def gradient(
 
 @compiled
 def locate(
-    x: Any, y: Any, z: Any, search: Any, corners: Any, weights: Any, away: Any, axes: Any
-) -> Any:
-    """Writes corners (dim + 1, n) and weights (dim, n) of points; see `evaluate`.
+    x: Any, y: Any, z: Any, search: Any, cells: Any, corners: Any, weights: Any, away: Any,
+    axes: Any,
+) -> Any:  # fmt: skip
+    """Writes cells (n,), corners (dim + 1, n) and weights (dim, n) of points; see `evaluate`.
 
     A point without a cell has weights 0 and corners past the last vertex, where the table has 0.
     """
@@ -252,6 +253,7 @@ def locate(
         bad += find(x[start:stop], y[start:stop], z[start:stop], search, block, axes)
         for k in range(stop - start):
             cell = block.cell[k]
+            cells[start + k] = cell
             for i in range(dim + 1):
                 corner = records.corners[corner_place(max(cell, 0), i, dim)]
                 corners[i, start + k] = corner if cell >= 0 else nothing
@@ -276,7 +278,7 @@ def _combine(corners: Any, weights: Any, table: Any, out: Any, dim: Any) -> None
             w1 = real(weights[0, k])
             w2 = real(weights[1, k]) if dim >= 2 else zero
             w3 = real(weights[2, k]) if dim >= 3 else zero
-            out[output, k] = _mixed(u0, u1, u2, u3, w1, w2, w3, dim)
+            out[output, k] = mixed(u0, u1, u2, u3, w1, w2, w3, dim)
 
 
 @compiled
