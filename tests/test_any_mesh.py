@@ -70,14 +70,9 @@ def test_what_is_no_mesh_is_refused_on_all_ranks(comm, case):
 def test_what_grids_alone_have_is_refused_with_a_remedy(comm):
     msh = mesh.create_unit_square(comm, 3, 3)
     msh.geometry.x[:, 0] **= 2
-    V, V2 = (fem.functionspace(msh, ("P", degree)) for degree in (1, 2))
-    with pytest.raises(UnsupportedFunctionError, match=r"interpolate"):
-        Conversion(V2)
-    network = fe_relu.network_from_function(fem.Function(V))
+    V = fem.functionspace(msh, ("P", 1))
     with pytest.raises(TypeError, match="the hierarchical basis needs a structured mesh"):
         fe_relu.hierarchical_from_function(fem.Function(V))
-    with pytest.raises(TypeError, match="a P2Network needs a structured mesh"):
-        fe_relu.P2Network(network.mesh, np.zeros(network.mesh.refined(2).num_vertices))
 
 
 def test_tetrahedra_have_no_layers_and_say_so(comm):

@@ -58,9 +58,9 @@ def function_from_network(
 
     Args:
         network: A `P1Network`, a `P2Network`, a `Surrogate`, a `ReLUNetwork` (the same on every
-            rank), or any callable that maps points (2, n) to values (n,) or (k, n). Of a plain
+            rank), or any callable that maps points (dim, n) to values (n,) or (k, n). Of a plain
             callable nothing can be proven: `Certificate.upper` is infinite.
-        V: A scalar or blocked P1 or P2 space on any triangle mesh in the plane.
+        V: A scalar or blocked P1 or P2 space on intervals, triangles or tetrahedra.
         rtol: As for `grid_from_mesh`, to tell whether V is on the network's own grid; by default
             what accepts the mesh that the network came from.
         outside: What holds at nodes outside the network's mesh, as when it is called: "extend",
@@ -71,7 +71,7 @@ def function_from_network(
         sup |network − function| over the mesh and all components.
 
     Raises:
-        UnsupportedFunctionError: V is not P1 or P2 on plane triangles.
+        UnsupportedFunctionError: V is of another element or on other cells.
         TypeError: V is no function space, the network cannot be called, or ranks pass different
             kinds of network.
         ValueError: rtol is not in [0, 0.1], the network has another number of outputs than V, or
@@ -99,7 +99,6 @@ def function_from_network(
             checked_tolerance(rtol)
         require_nodal(V)
         require_straight(V.mesh)
-        _require_degree(V)
         require_outputs(network, V)
         own = layout_of(network)
         if not same_ranks(own.comm, V.mesh.comm):
@@ -188,13 +187,6 @@ def _located_on(
         return None
     same = located.mesh.matches(network.mesh, V.mesh.geometry.x.dtype, rtol=rtol)
     return located if same else None
-
-
-def _require_degree(V: fem.FunctionSpace) -> None:
-    if degree_of(V) == 2 and V.mesh.topology.cell_type.name != "triangle":
-        raise UnsupportedFunctionError(
-            "P2 spaces are taken on triangles only; ('P', 1) is on intervals and tetrahedra too"
-        )
 
 
 def _checked_outside(network: Any, outside: Outside) -> Outside:

@@ -216,9 +216,10 @@ def _fractions(arrays: Arrays, weights: Sequence[Any], scale: float) -> list[Any
     parts = [t - whole for t, whole in zip(scaled, wholes, strict=True)]
     together = sum(parts[1:], start=parts[0])
     total = arrays.where(together > 1, arrays.where(together > 2, together * 0 + 3, 2), 1)
+    room = scale - sum(wholes[1:], start=wholes[0])
+    total = arrays.least(total, arrays.where(room > 1, room, 1))
     first = total - together
-    short = scale - sum(wholes[1:], start=wholes[0]) - total
-    short = arrays.where(short >= 0, short * 0, 1)
+    short = arrays.where(room >= 1, room * 0, 1)
     for k, whole in enumerate(wholes):
         shift = arrays.where(whole > 0, short, 0)
         parts[k], first, short = parts[k] + shift, first - shift, short - shift

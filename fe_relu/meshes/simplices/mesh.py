@@ -19,7 +19,7 @@ from fe_relu.meshes.simplices.checks import checked_arrays, require_mesh
 from fe_relu.meshes.simplices.location.locator import Locator
 from fe_relu.meshes.simplices.nodes import Nodes
 from fe_relu.meshes.simplices.part import Whole
-from fe_relu.meshes.simplices.quadratic import edge_rows
+from fe_relu.meshes.simplices.quadratic import Edges, edges_of
 
 #: Points and coordinates are trusted to this many units of roundoff of the largest coordinate.
 ROUNDOFF_UNITS = 16
@@ -198,9 +198,9 @@ class SimplexMesh:
         return self.nodes.numbered
 
     @cached_property
-    def edge_rows(self) -> npt.NDArray[np.uint32]:
-        """What evaluation reads of the edges of cells; see `QuadraticTable`."""
-        return edge_rows(self.locator, self.nodes)
+    def cell_edges(self) -> Edges:
+        """What evaluation of P2 functions reads of the edges of cells."""
+        return edges_of(self.locator, self.nodes)
 
     def midpoints(
         self, a: npt.NDArray[np.int64], b: npt.NDArray[np.int64]

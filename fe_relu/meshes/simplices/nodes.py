@@ -109,15 +109,16 @@ class Nodes:
         return np.where(a == b, a, self.mesh.num_vertices + edges)
 
 
-def largest_bump(surpluses: npt.NDArray) -> float:
-    """Sup |Σ 4 s λᵢ λⱼ| over cells with edge surpluses (k, edges of a cell, m).
+def bump_sizes(surpluses: npt.NDArray) -> npt.NDArray[np.float64]:
+    """Sup |Σ 4 s λᵢ λⱼ| over cells with edge surpluses (k, edges of a cell, m); shape (k, m).
 
-    On intervals and triangles exactly. On tetrahedra a bound for products of any depth: 4 λᵢ λⱼ,
-    and what an interpolant of it lacks times 4^levels, are between 0 and 1.
+    On intervals and triangles exactly, whatever the order of edges. On tetrahedra a bound, also for
+    4^levels times what products of any depth lack, which is between 0 and 1 for each edge.
     """
     if surpluses.shape[1] == 1:
-        return float(np.abs(surpluses).max(initial=0))
+        return np.abs(surpluses[:, 0]).astype(np.float64)
     if surpluses.shape[1] == 3:
-        return float(bump_size(*surpluses.swapaxes(0, 1)).max(initial=0))
-    both = np.maximum(surpluses, 0).sum(axis=1), np.maximum(-surpluses, 0).sum(axis=1)
-    return max(float(sums.max(initial=0)) for sums in both)
+        return bump_size(*surpluses.swapaxes(0, 1))
+    surpluses = surpluses.astype(np.float64)
+    above, below = np.maximum(surpluses, 0).sum(axis=1), np.maximum(-surpluses, 0).sum(axis=1)
+    return np.maximum(above, below)

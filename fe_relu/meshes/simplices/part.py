@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fe_relu.meshes.mesh import Run
-from fe_relu.meshes.simplices.nodes import Nodes, largest_bump
+from fe_relu.meshes.simplices.nodes import Nodes, bump_sizes
 from fe_relu.meshes.simplices.quadratic import QuadraticTable
 from fe_relu.meshes.simplices.table import Table
 
@@ -51,4 +51,5 @@ class Whole:
     def largest_bump(self, values: npt.NDArray) -> float:
         """Sup |P2 function − its P1 part|; on tetrahedra a bound, attained for some."""
         nodes: Nodes = self.mesh.nodes
-        return largest_bump(nodes.surpluses(values)[:, nodes.of_cells(self.mesh.cells())])
+        cells = nodes.of_cells(self.mesh.cells())
+        return float(bump_sizes(nodes.surpluses(values)[:, cells]).max(initial=0))

@@ -12,15 +12,16 @@ triangles, u is the P1 interpolant of the P2 function on each cut in 4^levels eq
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from fe_relu.basics.compiled import compiled, inlined
+from fe_relu.basics.compiled import compiled, inlined, prefetch
 from fe_relu.meshes.mesh import Answers
+from fe_relu.meshes.simplices.location.locator import Locator
 from fe_relu.meshes.simplices.location.records import corner_place, num_cells, row_entry
 from fe_relu.meshes.simplices.location.walk import BLOCK, find, list_lost, mixed, new_block
 from fe_relu.meshes.simplices.nodes import Nodes
@@ -31,6 +32,18 @@ from fe_relu.meshes.simplices.table import Located, Table
 SCALE = 1 / 32
 
 
+class Edges(NamedTuple):
+    """What evaluation reads of the edges of cells.
+
+    Args:
+        rows: The rows of a table for each cell as it is kept, one cell after the other.
+        order: The edges in the order of their rows.
+    """
+
+    rows: npt.NDArray[np.uint32]
+    order: npt.NDArray[np.int64]
+
+
 @dataclass(frozen=True, eq=False)
 class QuadraticTable(Table):
     """Nodal values, then surpluses, of a P2 function; see `Table` for what is asked of it.
@@ -38,29 +51,31 @@ class QuadraticTable(Table):
     Args:
         entries: A row for each vertex in the locator's order, zeros for those of the ring, a row of
             zeros, and a row for each edge of the mesh; shape (rows, k).
-        edges: Rows of the edges of each cell as it is kept, one cell after the other.
-        levels: Of the network.
         nodes: Of the function.
         nodal: Its values there, shape (k, n).
+        edges: What is read of the edges of cells.
+        levels: Of the network.
     """
 
-    edges: npt.NDArray[np.uint32] = None  # type: ignore[assignment]
-    levels: int = 0
-    nodes: Nodes = None  # type: ignore[assignment]
-    nodal: npt.NDArray = None  # type: ignore[assignment]
+    _: KW_ONLY
+    nodes: Nodes
+    nodal: npt.NDArray
+    edges: Edges
+    levels: int
 
     @staticmethod
     def on(mesh: Any, values: npt.NDArray, levels: int) -> QuadraticTable:
         """From nodal values (k, n) on the mesh's nodes."""
-        nodes, locator = mesh.nodes, mesh.locator
+        nodes, locator, edges = mesh.nodes, mesh.locator, mesh.cell_edges
         with np.errstate(over="ignore", invalid="ignore"):  # then scaled ones are read
-            entries = _rows(locator, nodes, values)
-        edges = mesh.edge_rows
-        return QuadraticTable(locator, entries, False, edges, levels, nodes, values)
+            entries = _rows(locator, nodes, edges, values)
+        return QuadraticTable(
+            locator, entries, nodes=nodes, nodal=values, edges=edges, levels=levels
+        )
 
     @property
     def _loops(self) -> Any:
-        return 2.0**self.levels, self.edges
+        return 2.0**self.levels, self.edges.rows
 
     def values(self, x: npt.NDArray, dtype: npt.DTypeLike) -> Answers:
         """Values at points (dim, n), shape (k, n)."""
@@ -88,25 +103,31 @@ class QuadraticTable(Table):
         dtype = self.entries.dtype
         if np.abs(self.nodal).max(initial=0) <= np.finfo(dtype).max * SCALE:
             return None
-        return _rows(self.locator, self.nodes, self.nodal * dtype.type(SCALE))
+        return _rows(self.locator, self.nodes, self.edges, self.nodal * dtype.type(SCALE))
 
     @cached_property
     def _widened(self) -> npt.NDArray:
-        return _rows(self.locator, self.nodes, self.nodal.astype(np.float64))
+        return _rows(self.locator, self.nodes, self.edges, self.nodal.astype(np.float64))
 
 
-def _rows(locator: Any, nodes: Nodes, values: npt.NDArray) -> npt.NDArray:
+def _rows(locator: Locator, nodes: Nodes, edges: Edges, values: npt.NDArray) -> npt.NDArray:
     vertices = Table.of(locator, values[:, : nodes.mesh.num_vertices]).entries
-    return np.concatenate([vertices, nodes.surpluses(values).T])
+    return np.concatenate([vertices, nodes.surpluses(values)[:, edges.order].T])
 
 
-def edge_rows(locator: Any, nodes: Nodes) -> npt.NDArray[np.uint32]:
-    """`QuadraticTable.edges`: where ring cells have an edge that the mesh has not, the zeros."""
+def edges_of(locator: Locator, nodes: Nodes) -> Edges:
+    """The edges of cells; where one of the ring has an edge that the mesh has not, the zeros."""
     records, order = locator.search.where.records, locator.order
     places = np.empty((locator.dim + 1, num_cells(records, locator.dim)), np.int64)
     _list_corners(records, places, locator.axes)
-    edges = nodes.of_cells(order[places])
-    return np.where(edges >= 0, order.size + 1 + edges, order.size).astype(np.uint32).T.ravel()
+    edges = nodes.of_cells(order[places]).T.ravel()
+    _, first = np.unique(edges, return_index=True)
+    along = edges[np.sort(first)]
+    along = along[along >= 0]
+    row = np.empty(along.size + 1, np.uint32)
+    row[along] = np.arange(order.size + 1, order.size + 1 + along.size)
+    row[-1] = order.size
+    return Edges(row[edges], along)
 
 
 @compiled
@@ -190,9 +211,19 @@ def evaluate(
     block, corners = new_block(search), search.where.records.corners
     real = out.dtype.type
     parts, zero = real(scale), real(0)
+    outputs, num_edges = entries.shape[1], 1 if dim == 1 else (3 if dim == 2 else 6)
     for start in range(0, x.size, BLOCK):
         stop = min(start + BLOCK, x.size)
         bad += find(x[start:stop], y[start:stop], z[start:stop], search, block, axes)
+        for k in range(stop - start):
+            cell = max(block.cell[k], 0)
+            prefetch(edges, num_edges * cell)
+            for i in range(dim + 1):
+                prefetch(entries, outputs * np.int64(corners[corner_place(cell, i, dim)]))
+        for k in range(stop - start):
+            first = num_edges * max(block.cell[k], 0)
+            for i in range(num_edges):
+                prefetch(entries, outputs * np.int64(edges[np.uint64(first + i)]))
         for k in range(stop - start):
             cell = max(block.cell[k], 0)
             a, b, c, d = _corners(corners, cell, dim)
@@ -245,7 +276,7 @@ def _small_cell(w1: Any, w2: Any, w3: Any, scale: Any, whole: Any, part: Any, di
         part[i + 1] = t - whole[i + 1]
         sum_whole += whole[i + 1]
         sum_part += part[i + 1]
-    total = max(np.ceil(sum_part), one)
+    total = min(max(np.ceil(sum_part), one), max(scale - sum_whole, one))
     whole[0], part[0] = scale - sum_whole - total, total - sum_part
     if whole[0] < zero:
         for i in range(1, dim + 1):
