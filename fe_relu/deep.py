@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Deep networks for x², x y and polynomials: the error falls fourfold with every level of depth."""
+"""Deep networks: for x², x y and polynomials, whose error falls fourfold with every level, and maxima."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import numpy as np
 
 from fe_relu.basics.arguments import checked_levels
 from fe_relu.layers.bubbles import MAX_LEVELS, DeepNetwork, bubble_network, squares
+from fe_relu.layers.maxima import maximum_network, maximum_of, minimum_network
 from fe_relu.layers.network import Affine, ReLUNetwork
 from fe_relu.layers.polynomials import monomial_network, polynomial_network
 
@@ -14,6 +15,9 @@ __all__ = [
     "MAX_LEVELS",
     "DeepNetwork",
     "bubble_network",
+    "maximum_network",
+    "maximum_of",
+    "minimum_network",
     "monomial_network",
     "polynomial_network",
     "product_network",
