@@ -5,6 +5,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fe_relu import cpwl as cpwl
     from fe_relu import deep as deep
     from fe_relu import plot as plot
     from fe_relu.analysis.bounds import bounds
@@ -103,7 +104,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("deep", "plot"):
+    if name in ("cpwl", "deep", "plot"):
         return import_module(f"fe_relu.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'fe_relu' has no attribute {name!r}")
@@ -113,4 +114,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return [*globals(), *__all__, "deep", "plot"]
+    return [*globals(), *__all__, "cpwl", "deep", "plot"]

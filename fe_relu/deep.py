@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Deep networks: for x², x y and polynomials, whose error falls fourfold with every level, and maxima."""
+"""Deep networks for x², x y and polynomials, fourfold as near with every level; and for maxima."""
 
 from __future__ import annotations
 
