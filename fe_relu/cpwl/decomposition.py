@@ -136,10 +136,11 @@ def max_decomposition(mesh: Mesh, values: npt.ArrayLike) -> MaxDecomposition:
 
 
 def dc_decomposition(mesh: Mesh, values: npt.ArrayLike) -> tuple[ReLUNetwork, ReLUNetwork]:
-    """Convex networks g and h whose difference g − h is the P1 function with nodal values on a mesh.
+    """Convex networks g and h whose difference is the P1 function with nodal values on a mesh.
 
-    They are the terms with a plus and those with a minus of `max_decomposition`, so that both are
-    convex on all of ℝᵈ by what they are made of: sums of maxima of affine functions.
+    The function is g − h. They are the terms with a plus and those with a minus of
+    `max_decomposition`, so that both are convex on all of ℝᵈ by what they are made of: sums of
+    maxima of affine functions.
 
     Raises:
         ValueError: As for `max_decomposition`.
@@ -160,15 +161,15 @@ def affine_through(points: npt.NDArray, numbers: npt.NDArray) -> tuple[npt.NDArr
     """Slope and constant of the affine function with these values at dim + 1 points, 1-D or 2-D."""
     steps, rises = points[:, 1:] - points[:, :1], numbers[1:] - numbers[0]
     if len(points) == 1:
-        slope = rises / steps[0]
-    else:
-        area = steps[0, 0] * steps[1, 1] - steps[0, 1] * steps[1, 0]
-        slope = np.array(
-            [
-                (rises[0] * steps[1, 1] - rises[1] * steps[1, 0]) / area,
-                (rises[1] * steps[0, 0] - rises[0] * steps[0, 1]) / area,
-            ]
-        )
+        slope: npt.NDArray = rises / steps[0]
+        return slope, numbers[0] - slope[0] * points[0, 0]
+    area = steps[0, 0] * steps[1, 1] - steps[0, 1] * steps[1, 0]
+    slope = np.array(
+        [
+            (rises[0] * steps[1, 1] - rises[1] * steps[1, 0]) / area,
+            (rises[1] * steps[0, 0] - rises[0] * steps[0, 1]) / area,
+        ]
+    )
     return slope, numbers[0] - (slope * points[:, 0]).sum()
 
 
@@ -210,8 +211,8 @@ def _terms(
     most = found.shape[1] + rays.EXTRA * vertices.shape[1]
     terms, apexes = np.empty((5, most)), np.empty(most, np.int64)
     count = rays.triples(starts, found, rays.FIXED.astype(float), terms, apexes)
-    terms = terms[:, :count]
-    return terms[0], terms[1:].T.reshape(-1, 2, 2).copy(), apexes[:count]
+    gradients = terms[1:, :count].T.reshape(-1, 2, 2)
+    return terms[0, :count], gradients.copy(), apexes[:count]
 
 
 def _terms_of_line(

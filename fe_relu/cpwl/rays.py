@@ -182,7 +182,7 @@ def triples(starts: Any, rays: Any, fixed: Any, terms: Any, apexes: Any) -> Any:
 
         # Each other ray with the two of the frame that its opposite lies between.
         for i in range(begin, end):
-            if i == one or i == two or i == three:
+            if i in (one, two, three):
                 continue
             x, y, weight = rays[0, i], rays[1, i], rays[2, i]
             on_a, on_b, on_c = ax * y - ay * x, bx * y - by * x, cx * y - cy * x  # cross(p, r)
