@@ -698,9 +698,42 @@ def test_a_mesh_that_has_moved_is_noticed_on_all_ranks(plain, comm):
 # Ranks that disagree
 
 
+def test_complex_functions_are_pairs_of_outputs(row, comm, rng, tmp_path):
+    """Real and imaginary part of each component; they come back to the bit from anywhere."""
+    for kind, layout, dtype, shape in cases_of(row, ("P1", "P2"), LAYOUTS[1:], outputs=OUTPUTS):
+        degree, network_of = KINDS[kind]
+        wide = np.result_type(dtype, np.complex64)
+        V = fem.functionspace(domain(row, dtype=dtype), ("P", degree, shape))
+        z, parts = fem.Function(V, dtype=wide), [fem.Function(V, dtype=dtype) for _ in range(2)]
+        for u, seed in zip(parts, (3, 4), strict=True):
+            u.x.array[:] = random_function(V, np.random.default_rng(seed)).x.array
+            u.x.array[u.x.array < -1] *= 0.0  # −0.0 too
+        z.x.array.real, z.x.array.imag = (u.x.array for u in parts)
+        network, real, imag = (network_of(u, layout=layout) for u in (z, *parts))
+        assert network.is_complex
+        assert network.dtype == dtype
+        assert network.dim_out == 2 * real.dim_out
+        x = own_points(network, comm.rank, 60)
+        found = network(x)
+        assert found[::2].tobytes() == np.atleast_2d(real(x)).tobytes()
+        assert found[1::2].tobytes() == np.atleast_2d(imag(x)).tobytes()
+        back, _ = function_from_network(network, V)
+        assert back.x.array.dtype == wide
+        assert back.x.array.tobytes() == z.x.array.tobytes()
+        again = interpolation_plan(network, V)(network)
+        assert again.x.array.dtype == wide
+        assert network.gather().is_complex
+        path = comm.bcast(str(tmp_path / "z.safetensors"))
+        fe_relu.save(network, path)
+        assert fe_relu.load(path).is_complex
+        u = fem.Function(V, dtype=dtype)
+        with pytest.raises(ValueError, match=f"fem.Function.V, dtype=np.{wide}. is alike"):
+            interpolation_plan(network, V)(network, u)
+
+
 def quarrels(row, layout, odd):
     """Calls that the rank that is odd makes in another way than the others."""
-    has_p2 = "P2" in MESHES[row].kinds
+    has_p2 = "P2" in (MESHES[row].spread if layout == "blocks" else MESHES[row].kinds)
     one, wide = (made(row, "P1", layout, "f8", outputs) for outputs in OUTPUTS)
     V, V2, W = (fem.functionspace(domain(row), ("P", *more)) for more in ((1,), (2,), (1, (2,))))
     conversion, u, z = Conversion(V, layout=layout), fem.Function(V), fem.Function(V, dtype="c16")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from dolfinx import fem, mesh
 
+import fe_relu
 from cases import each, random_function, rectangle
 from fe_relu import (
     Conversion,
@@ -78,7 +79,7 @@ def test_components_are_refused_until_collapsed(comm, rng):
 def test_other_functions_are_refused(comm):
     V = fem.functionspace(rectangle(comm), ("P", 1))
     with pytest.raises(UnsupportedFunctionError, match="complex128 values"):
-        network_from_function(fem.Function(V, dtype=np.complex128))
+        fe_relu.hierarchical_from_function(fem.Function(V, dtype=np.complex128))
     quads = mesh.create_unit_square(comm, 3, 3, mesh.CellType.quadrilateral)
     with pytest.raises(UnsupportedFunctionError, match="quadrilaterals are not supported"):
         network_from_function(fem.Function(fem.functionspace(quads, ("P", 1))))

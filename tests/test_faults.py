@@ -302,7 +302,8 @@ def test_each_refusal_names_the_next_line_to_type(comm, name):
 
 def test_refusals_of_complex_functions_and_flat_meshes_name_a_way_on(comm):
     V = fem.functionspace(triangles(), ("P", 1))
-    assert ".imag" in refusal(lambda: fe_relu.network_from_function(fem.Function(V, dtype=complex)))
+    z = fem.Function(V, dtype=complex)
+    assert ".imag" in refusal(lambda: fe_relu.hierarchical_from_function(z))
     W = fem.functionspace(flat(), ("P", 1))
     assert "gdim=2" in refusal(lambda: fe_relu.Conversion(W))
 

@@ -16,6 +16,7 @@ from fe_relu.fenicsx.meshes import LocatedMesh, located_mesh, mark_of, require_u
 from fe_relu.fenicsx.spaces import (
     degree_of,
     ends_of_dofs,
+    real_parts,
     require_nodal,
     require_real,
     require_space,
@@ -43,7 +44,7 @@ class Conversion:
     and a network costs the copy of its values.
 
     Args:
-        V: A real scalar or blocked P1 or P2 space on straight intervals, triangles or tetrahedra.
+        V: A scalar or blocked P1 or P2 space on straight intervals, triangles or tetrahedra.
         layout: Where the nodal values live. "replicated": all on every rank, so that no point
             travels. "blocks": each rank has a block of the grid, or for P1 on any other mesh the
             cells that dolfinx gave it, and points travel to the ranks that have them. "auto":
@@ -144,7 +145,6 @@ class Conversion:
             u: A function in V.
 
         Raises:
-            UnsupportedFunctionError: u is complex.
             ValueError: u is of another space, a nodal value is NaN or infinite, or the mesh has
                 moved since it was located; on every rank.
             TypeError: u is no dolfinx Function.
@@ -155,25 +155,27 @@ class Conversion:
                     "the function is of another space than the conversion; "
                     "Conversion(u.function_space) makes one for it"
                 )
-            require_real(u)
             require_unmoved(self.V.mesh, self.mark)
             terms.alike("types of values", u.x.array.dtype)
         values = self._moved(u)
         with together(self.V.mesh.comm):
+            is_complex = np.iscomplexobj(u.x.array)
             if self._degree == 1:
-                return P1Network(self.mesh, values, self.layout)
+                return P1Network(self.mesh, values, self.layout, is_complex=is_complex)
             levels = self._checked_levels()
             assert levels is not None
-            return P2Network(self.mesh, values, self.layout, levels=levels)
+            return P2Network(self.mesh, values, self.layout, levels=levels, is_complex=is_complex)
 
     def _moved(self, u: fem.Function) -> Any:
         """Nodal values of this rank's part, as an array (n,) or (k, n) is made of them."""
         bs = self.V.dofmap.index_map_bs
-        owned = u.x.array[: bs * self.V.dofmap.index_map.size_local].reshape(-1, bs).T
+        own = u.x.array[: bs * self.V.dofmap.index_map.size_local]
+        owned = real_parts(own.reshape(-1, bs)).T
+        lead = self.V.value_shape or ((2,) if np.iscomplexobj(own) else ())
         if self.layout.is_spread:
             values = self._redistribution.values(owned)
-            return values if self.V.value_shape else values[0]
-        return Placed(gather_columns(self.V.mesh.comm, owned), self._order, self.V.value_shape)
+            return values if lead else values[0]
+        return Placed(gather_columns(self.V.mesh.comm, owned), self._order, lead)
 
     @cached_property
     def _redistribution(self) -> Redistribution:
@@ -240,12 +242,13 @@ def network_from_function(u: fem.Function, **options: Any) -> P1Network | P2Netw
     This is `Conversion(u.function_space, **options)(u)`: for a time series, keep the conversion.
 
     Args:
-        u: Real scalar or blocked P1 or P2 function on straight intervals, triangles or tetrahedra.
+        u: Scalar or blocked P1 or P2 function on straight intervals, triangles or tetrahedra, real
+            or complex: then each component gives two outputs, the real and the imaginary part.
         options: layout, levels, rtol and structured, as for `Conversion`.
 
     Raises:
-        UnsupportedFunctionError: u is of another element, on other cells, a part of a mixed space,
-            or complex.
+        UnsupportedFunctionError: u is of another element, on other cells, or a part of a mixed
+            space.
         ValueError: A nodal value is NaN or infinite, or as for `Conversion`.
         TypeError: u is no dolfinx Function, or as for `Conversion`.
 
@@ -259,10 +262,7 @@ def network_from_function(u: fem.Function, **options: Any) -> P1Network | P2Netw
         >>> fe_relu.network_from_function(u)([[0.5, 1.0], [0.25, 0.0]])
         array([1., 1.])
     """
-    V = space_of(u)
-    with together(V.mesh.comm):
-        require_real(u)
-    return Conversion(V, **options)(u)
+    return Conversion(space_of(u), **options)(u)
 
 
 def hierarchical_from_function(
@@ -288,4 +288,6 @@ def hierarchical_from_function(
         >>> h.levels, h.compress(tol=1e-3).num_kept
         (3, 0)
     """
+    with together(space_of(u).mesh.comm):
+        require_real(u)
     return hierarchical_from_network(network_from_function(u, **options), levels=levels)

@@ -21,6 +21,9 @@ from fe_relu.fenicsx.spaces import (
     UnsupportedFunctionError,
     degree_of,
     dof_coordinates,
+    function_type,
+    num_outputs,
+    real_parts,
     require_nodal,
     require_outputs,
     require_space,
@@ -67,7 +70,8 @@ def function_from_network(
             "nan" or "raise"; of which networks without a mesh know the first only.
 
     Returns:
-        The function, of the floating-point type of the mesh, and bounds of
+        The function, of the floating-point type of the mesh, or complex if the network is, and
+        bounds of
         sup |network − function| over the mesh and all components.
 
     Raises:
@@ -112,8 +116,8 @@ def function_from_network(
         terms.alike("words for outside", _checked_outside(network, outside))
     copied = _copied(network, V, rtol)
     nodal, bounds = _interpolated(network, V, outside) if copied is None else copied
-    u = fem.Function(V, dtype=V.mesh.geometry.x.dtype)
-    u.x.array.reshape(-1, V.dofmap.index_map_bs)[:] = nodal.T
+    u = fem.Function(V, dtype=function_type(V, network))
+    real_parts(u.x.array.reshape(-1, V.dofmap.index_map_bs))[:] = nodal.T
     return u, _joined(V.mesh.comm, bounds).certificate()
 
 
@@ -205,10 +209,11 @@ def _interpolated(
     options = {} if outside == "extend" else {"outside": outside}
     with together(V.mesh.comm):
         values = np.atleast_2d(_real_numbers(network(x, **options)))
-        if values.shape != (V.dofmap.index_map_bs, x.shape[1]):
+        needed = (num_outputs(V, network), x.shape[1])
+        if values.shape != needed:
             raise ValueError(
                 f"the network returned values of shape {values.shape} for {x.shape[1]} points; "
-                f"V needs {(V.dofmap.index_map_bs, x.shape[1])}"
+                f"V needs {needed}"
             )
         if outside != "nan" and not np.isfinite(values).all():
             bad = np.count_nonzero(~np.isfinite(values))
@@ -283,10 +288,15 @@ class InterpolationPlan:
         with together(self.V.mesh.comm):
             if u is not None and space_of(u) != self.V:
                 raise ValueError("the function is of another space than the plan")
+            if u is not None and np.iscomplexobj(u.x.array) != network.is_complex:
+                raise ValueError(
+                    "one of the network and the function is complex, the other is not; "
+                    f"fem.Function(V, dtype=np.{np.dtype(function_type(self.V, network))}) is alike"
+                )
             require_unmoved(self.V.mesh, self.mark)
         values = self.plan(network)
-        u = fem.Function(self.V, dtype=self.V.mesh.geometry.x.dtype) if u is None else u
-        u.x.array[:] = np.atleast_2d(values).T.ravel()
+        u = fem.Function(self.V, dtype=function_type(self.V, network)) if u is None else u
+        real_parts(u.x.array.reshape(-1, self.V.dofmap.index_map_bs))[:] = np.atleast_2d(values).T
         return u
 
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from fe_relu.basics.refusals import not_installed
 from fe_relu.fenicsx import compat
+from fe_relu.networks.nodal import is_complex
 
 if TYPE_CHECKING:
     from dolfinx import fem, mesh
@@ -121,8 +122,24 @@ def require_straight(mesh: mesh.Mesh) -> None:
         )
 
 
+def real_parts(rows: npt.NDArray) -> npt.NDArray:
+    """Numbers (n, k) as they are, or complex ones as (n, 2 k), real before imaginary parts."""
+    return rows.view(rows.real.dtype) if np.iscomplexobj(rows) else rows
+
+
+def function_type(V: fem.FunctionSpace, network: Any) -> npt.DTypeLike:
+    """Of the numbers of the function in V that a network becomes."""
+    real = V.mesh.geometry.x.dtype
+    return np.result_type(real, np.complex64) if is_complex(network) else real
+
+
+def num_outputs(V: fem.FunctionSpace, network: Any) -> int:
+    """How many a network needs to become a function in V."""
+    return V.dofmap.index_map_bs * (1 + is_complex(network))
+
+
 def require_outputs(network: Network, V: fem.FunctionSpace) -> None:
-    needed = V.mesh.geometry.dim, V.dofmap.index_map_bs
+    needed = V.mesh.geometry.dim, num_outputs(V, network)
     dims = tuple(getattr(network, name, n) for name, n in zip(DIMS, needed, strict=True))
     if dims != needed:
         raise ValueError(

@@ -111,7 +111,7 @@ def nodal(network_type: type, **facts: type) -> Kind:
 
     def contents(network: Any) -> Contents:
         array = vertex_array(network.values, network.mesh, network.layout, degree)
-        own = _own_facts(network, facts)
+        own = _own_facts(network, facts) | ({"is_complex": True} if network.is_complex else {})
         arrays = mesh_arrays(network.mesh, network.layout) | {"values": array}
         return Contents(mesh_facts(network.mesh) | own, arrays)
 
@@ -121,7 +121,10 @@ def nodal(network_type: type, **facts: type) -> Kind:
         word = divided(mesh, layout)
         where = spread_on(comm, word, tensor.size, lambda c: divisions(mesh, c.size)[0])
         values = part_values(stored, tensor, where.part(mesh).refined(degree))
-        return network_type(mesh, values, where, **_stored_facts(stored, facts))
+        own = _stored_facts(stored, facts)
+        if "is_complex" in stored.facts:
+            own["is_complex"] = stored.fact("is_complex", bool)
+        return network_type(mesh, values, where, **own)
 
     def prepared(network: Any) -> Any:
         """The whole on every rank, of a mesh that no rank has whole."""

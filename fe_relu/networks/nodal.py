@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from functools import cached_property, singledispatch
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, overload
 
@@ -39,6 +39,8 @@ class NodalNetwork:
             of this rank's part only, in its order.
         layout: Where values live: `Alone()`, `Replicated(comm)` or `Spread(comm, division)` of
             `fe_relu.parallel.layouts`.
+        is_complex: Whether outputs are the real and the imaginary part of each component of a
+            complex function, one pair after the other.
 
     Raises:
         ValueError: values have another shape or are not finite.
@@ -48,6 +50,8 @@ class NodalNetwork:
     mesh: Mesh
     values: npt.NDArray
     layout: Layout = Alone()  # noqa: RUF009 (frozen)
+    _: KW_ONLY
+    is_complex: bool = False
 
     #: Degree of the finite element: the nodes are the vertices of the mesh refined by it.
     degree: ClassVar[int]
@@ -60,6 +64,10 @@ class NodalNetwork:
     def __post_init__(self) -> None:
         count = self.part.refined(self.degree).num_vertices
         object.__setattr__(self, "values", checked_values(self.values, count, "nodal values"))
+        if self.is_complex and (self.values.ndim != 2 or len(self.values) % 2):
+            raise ValueError(
+                f"values of shape {self.values.shape} are no pairs of real and imaginary parts"
+            )
 
     @property
     def comm(self) -> MPI.Comm | None:
@@ -242,6 +250,17 @@ def _(network: NodalNetwork) -> Layout:
 
 
 @singledispatch
+def is_complex(network: Any) -> bool:
+    """Whether outputs are real and imaginary parts, see `NodalNetwork`."""
+    return False
+
+
+@is_complex.register
+def _(network: NodalNetwork) -> bool:
+    return network.is_complex
+
+
+@singledispatch
 def mesh_of(network: Any) -> Mesh | None:
     """The mesh that a network is on, if it is on one."""
     return None
@@ -336,6 +355,7 @@ def facts_of(network: Any) -> dict[str, object]:
         "kinds of network": type(network).__name__,
         "layouts": type(network.layout).__name__,
         "numbers of outputs": network.dim_out,
+        "words for complex": network.is_complex,
         "types of values": network.dtype,
     }
 
