@@ -355,7 +355,7 @@ def facts_of(network: Any) -> dict[str, object]:
         "kinds of network": type(network).__name__,
         "layouts": type(network.layout).__name__,
         "numbers of outputs": network.dim_out,
-        "words for complex": network.is_complex,
+        "words for complex": is_complex(network),
         "types of values": network.dtype,
     }
 
