@@ -100,16 +100,21 @@ def roundoff(mesh, points, values, dtype=np.float64):
     return 64 * np.finfo(dtype).eps * (1 + distance / mesh.step) * np.abs(values).max(initial=0)
 
 
-def simplices(create, *size, layers=True, **always):
+def simplices(create, *size, layers=True, image=None, **always):
     def make(comm, **options):
-        """Bent, so that it is no grid."""
+        """Bent, so that it is no grid, or an affine image."""
         msh = create(comm, *size, **{**always, **options})
         x = msh.geometry.x[:, : msh.geometry.dim]
-        x += 0.04 * np.sin(5 * x.sum(axis=1, keepdims=True))
+        if image is None:
+            x += 0.04 * np.sin(5 * x.sum(axis=1, keepdims=True))
+        else:
+            x[:] = x @ image.T
         return msh
 
     return Row(make, roundoff, tuple(NODAL), LAYOUTS, FLOATS, layers, ("P1",))
 
+
+SHEAR = np.array([[-0.4, 0.7, 0.2], [0.5, 0.2, 0.1], [0.1, 0.1, -0.4]])
 
 MESHES = {
     "right": grid("right", (6, 4)),
@@ -129,6 +134,10 @@ MESHES = {
     ),
     "tetrahedra on one rank": simplices(
         mesh.create_unit_cube, 3, 2, 2, layers=False, partitioner=on_first_rank
+    ),
+    "box": simplices(mesh.create_box, [[0, -1, 1], [2, 1, 2]], [3, 2, 4], image=np.eye(3)),
+    "box, sheared, without ghosts": simplices(
+        mesh.create_unit_cube, 2, 3, 2, image=SHEAR, ghost_mode=mesh.GhostMode.none
     ),
 }
 

@@ -508,7 +508,7 @@ def test_other_types_are_refused():
     with pytest.raises(ValueError, match="by 3"):
         mesh_of("L").refined(3)
     with pytest.raises(ValueError, match="tetrahedra"):
-        mesh_of("cubes").hidden_layers(np.dtype(float))
+        mesh_of("tetrahedra").hidden_layers(np.dtype(float))
 
 
 def test_too_many_cells_are_refused_by_the_locator():

@@ -20,9 +20,9 @@ def steepest(mesh: SimplexMesh, values: npt.NDArray, degree: int) -> float:
 
     Of a P1 function it is attained. A product of two hats has slopes up to the sum of theirs.
 
-    Infinite for tetrahedra, where the function ends with a jump.
+    Infinite where the function ends with a jump, on tetrahedra that are no box.
     """
-    if mesh.dim == 3:
+    if not mesh.has_ring:
         return np.inf
     vertices, cells, own = mesh.extended
     extended = np.zeros((len(values), vertices.shape[1]))

@@ -9,12 +9,15 @@ import numpy as np
 import numpy.typing as npt
 
 from fe_relu.fenicsx import compat
+from fe_relu.meshes.recognition.boxes import located_box
+from fe_relu.meshes.recognition.recognise import MeshCells
 from fe_relu.meshes.simplices.checks import checked_arrays, require_mesh
 from fe_relu.meshes.simplices.location.neighbours import neighbours
 from fe_relu.meshes.simplices.ring import boundary, ring_around
 from fe_relu.meshes.simplices.sharing.directory import Directory, Frame, entries
 from fe_relu.meshes.simplices.sharing.share import Share
 from fe_relu.meshes.simplices.sharing.spread import Extent, Partition, SpreadMesh, mark_of
+from fe_relu.meshes.stars.box import Box
 from fe_relu.parallel.agreement import gather_columns, largest, together
 from fe_relu.parallel.exchange import Parcels, exchange_on
 
@@ -46,7 +49,12 @@ def partition_of(mesh: mesh.Mesh) -> Partition:
     with together(comm):
         if cells.size:
             require_mesh(*checked_arrays(vertices, cells))
-    ring, held, held_is_own = _ring_here(comm, vertices, number, cells, own_cells)
+    if dim == 3:
+        total = _total(comm, owned.shape[1])
+        here = MeshCells(comm, points, owned, nodes.size_local, total, int(starts[-1]), 0.0)
+        ring, held, held_is_own = _ring_of_box(located_box(here), vertices, cells, own_cells)
+    else:
+        ring, held, held_is_own = _ring_here(comm, vertices, number, cells, own_cells)
     share = Share(
         vertices,
         number,
@@ -154,20 +162,46 @@ def _numbered(numbers: Ints, at: Floats) -> tuple[Ints, Floats, Ints]:
     return known[order], at[:, order], place[which.reshape(numbers.shape)]
 
 
+def _ring_of_box(
+    found: tuple[Box, Ints] | None, vertices: Floats, cells: Ints, own: npt.NDArray[np.bool_]
+) -> tuple[Floats, Ints, npt.NDArray[np.bool_]]:
+    """As `_ring_here`, of a mesh of tetrahedra: only boxes have a ring.
+
+    A cell of the ring is of the rank that has the first of the mesh's cells around its first
+    vertex; all ranks with cells there know all of those.
+    """
+    if found is None or cells.size == 0:
+        return np.empty((3, 0)), np.empty((4, 0), np.int64), np.empty(0, np.bool_)
+    box, count = found[0], vertices.shape[1]
+    ghosts, around = box.ring()
+    of_box = around < box.num_vertices
+    places = _places(box.numbers(box.places(vertices)), np.where(of_box, around, -1))
+    used = np.append(np.zeros(count, np.bool_), False)
+    used[cells[:, own]] = True
+    held = used[places].any(axis=0)
+    around, of_box, places = around[:, held], of_box[:, held], places[:, held]
+    needed, ghost = np.unique(around[~of_box] - box.num_vertices, return_inverse=True)
+    places[~of_box] = count + ghost
+    anchors = np.argmin(around, axis=0)
+    anchor = places[anchors, np.arange(anchors.size)]
+    first = np.full(count + 1, -1)  # the first cell around each vertex
+    corners = cells.ravel(order="F")
+    first[corners[::-1]] = np.repeat(np.arange(cells.shape[1]), 4)[::-1]
+    return ghosts[:, needed], places, own[first[anchor]] & used[anchor]
+
+
 def _ring_here(
     comm: MPI.Comm, vertices: Floats, number: Ints, cells: Ints, own: npt.NDArray[np.bool_]
 ) -> tuple[Floats, Ints, npt.NDArray[np.bool_]]:
-    """The ring around the whole mesh, which every rank makes from its boundary; see `Share`.
+    """In 1-D and 2-D the ring around the whole mesh, made from its boundary; see `Share`.
 
-    The boundary is small: some √N facets of N triangles.
+    Every rank makes all of it. The boundary is small: some √N facets of N triangles.
 
     Returns:
         Its vertices; its cells that share a vertex with one of this rank's own, as numbers of this
         rank's vertices and then the ring's; and which are its own: those beside facets of its own.
     """
     dim, count = len(vertices), number.size
-    if dim == 3:
-        return np.empty((3, 0)), np.empty((4, 0), np.int64), np.empty(0, np.bool_)
     facets = _own_boundary(vertices, cells, own)
     sent = np.vstack([number[facets], vertices[:, facets].reshape(2 * dim, -1).view(np.int64)])
     every = gather_columns(comm, sent)

@@ -41,11 +41,12 @@ class P1Network(NodalNetwork):
 
         On a grid: first hidden layer, the lines of the mesh; second, one hat per vertex; output,
         the nodal values. On other meshes hats are sums of a few diamonds, the neurons of the second
-        layer. Layers are of the dtype of the values. Collective if the values are spread; every
+        layer; on boxes of tetrahedra, of five neurons. Layers are of the dtype of the values. Collective if the values are spread; every
         rank then gets the whole.
 
         Raises:
-            ValueError: The mesh is one of tetrahedra, which has no small explicit network.
+            ValueError: The mesh is one of tetrahedra that are no box, which has no small explicit
+                network.
 
         Examples:
             >>> import numpy as np, fe_relu

@@ -87,7 +87,7 @@ class P2Network(NodalNetwork):
 
         Raises:
             ValueError: There would be too many neurons, more than 2²¹ after the hats; or the mesh
-                is one of tetrahedra, which has no small explicit network.
+                is one of tetrahedra that are no box, which has no small explicit network.
         """
         whole = self.whole()
         values = np.atleast_2d(whole.values)

@@ -185,14 +185,15 @@ def summed(comm: MPI.Comm | None, numbers: npt.ArrayLike) -> npt.NDArray:
     return total
 
 
-def each_once(comm: MPI.Comm, numbers: npt.NDArray[np.int64], total: int) -> bool:
+def each_once(comm: MPI.Comm | None, numbers: npt.NDArray[np.int64], total: int) -> bool:
     """Whether the numbers of all ranks together are 0, …, total − 1, each once.
 
     Told by the sum of a 64-bit hash of each, so that no rank needs to see all of them.
     """
-    share = np.arange(total * comm.rank // comm.size, total * (comm.rank + 1) // comm.size)
-    surplus = comm.allreduce(numbers.size - share.size)
-    difference = comm.allreduce(int(_hash(numbers).sum()) - int(_hash(share).sum()))
+    rank, size = rank_of(comm), size_of(comm)
+    share = np.arange(total * rank // size, total * (rank + 1) // size)
+    own = numbers.size - share.size, int(_hash(numbers).sum()) - int(_hash(share).sum())
+    surplus, difference = (sum(found) for found in zip(*gathered(comm, own), strict=True))
     return surplus == 0 and difference % 2**64 == 0
 
 

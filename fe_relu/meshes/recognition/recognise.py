@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from fe_relu.meshes.grid.grid import Grid
+from fe_relu.meshes.grid.grid import ROUNDOFF_UNITS, Grid
 from fe_relu.parallel.agreement import each_once, gathered, largest, summed
 
 if TYPE_CHECKING:
@@ -54,13 +54,20 @@ class NotStructuredError(ValueError):
 class MeshCells:
     """What recognition reads of a mesh: owned cells, all local nodes, global counts."""
 
-    comm: MPI.Comm
-    points: npt.NDArray[np.float64]  # (2, local nodes)
-    corners: npt.NDArray[np.int32]  # (3, owned cells), nodes
+    comm: MPI.Comm | None
+    points: npt.NDArray[np.float64]  # (dim, local nodes)
+    corners: npt.NDArray[np.integer]  # (dim + 1, owned cells), nodes
     num_owned_nodes: int
     num_cells: int
     num_vertices: int
     noise: float  # roundoff of coordinates, in the units of the mesh
+
+    @staticmethod
+    def of(points: npt.NDArray[np.float64], corners: npt.NDArray[np.int64]) -> MeshCells:
+        """A whole mesh, of this process alone."""
+        noise = ROUNDOFF_UNITS * float(np.finfo(np.float64).eps)
+        num_vertices, num_cells = points.shape[1], corners.shape[1]
+        return MeshCells(None, points, corners, num_vertices, num_cells, num_vertices, noise)
 
     def sum(self, number: int) -> int:
         return int(summed(self.comm, int(number)))
