@@ -41,8 +41,8 @@ class P1Network(NodalNetwork):
 
         On a grid: first hidden layer, the lines of the mesh; second, one hat per vertex; output,
         the nodal values. On other meshes hats are sums of a few diamonds, the neurons of the second
-        layer; on boxes of tetrahedra, of five neurons. Layers are of the dtype of the values. Collective if the values are spread; every
-        rank then gets the whole.
+        layer; on boxes of tetrahedra, of five neurons. Layers are of the dtype of the values.
+        Collective if the values are spread; every rank then gets the whole.
 
         Raises:
             ValueError: The mesh is one of tetrahedra that are no box, which has no small explicit
