@@ -33,10 +33,14 @@ if TYPE_CHECKING:
     from fe_relu.meshes.recognition.recognise import NotStructuredError
     from fe_relu.networks.p1 import P1Network
     from fe_relu.networks.p2 import P2Network
+    from fe_relu.sizes.activations import ActivationStatistics, activation_statistics
+    from fe_relu.sizes.report import SizeReport, size_report
+    from fe_relu.sizes.simplify import simplify
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "ActivationStatistics",
     "Affine",
     "Certificate",
     "Conversion",
@@ -49,8 +53,10 @@ __all__ = [
     "P1Network",
     "P2Network",
     "ReLUNetwork",
+    "SizeReport",
     "Surrogate",
     "UnsupportedFunctionError",
+    "activation_statistics",
     "bounds",
     "concatenate",
     "from_onnx",
@@ -63,6 +69,8 @@ __all__ = [
     "network_from_function",
     "p1_from_relu",
     "save",
+    "simplify",
+    "size_report",
     "to_onnx",
     "to_torch",
     "write_vnnlib",
@@ -100,6 +108,11 @@ _HOMES = {
     "NotStructuredError": "meshes.recognition.recognise",
     "P1Network": "networks.p1",
     "P2Network": "networks.p2",
+    "ActivationStatistics": "sizes.activations",
+    "activation_statistics": "sizes.activations",
+    "SizeReport": "sizes.report",
+    "size_report": "sizes.report",
+    "simplify": "sizes.simplify",
 }
 
 

@@ -20,9 +20,9 @@ import fe_relu
 from cases import DIAGONALS, evaluated, points_in_cells, random_function, rectangle
 from fe_relu.cli import evaluation, points
 from fe_relu.cli import main as cli
-from fe_relu.cli.summary import explicit_size
 from fe_relu.formats import replacing
 from fe_relu.hierarchy.transform import hierarchical_from_network
+from fe_relu.sizes.explicit import explicit_size
 
 TESTS = Path(__file__).parent
 FE_RELU = (sys.executable, "-m", "fe_relu")

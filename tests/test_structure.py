@@ -19,7 +19,7 @@ FLOORS = [
     {"networks"},
     {"cpwl", "hierarchy"},
     {"analysis"},
-    {"fenicsx", "formats"},
+    {"fenicsx", "formats", "sizes"},
     {"deep", "plot"},
     {"cli"},
     {"__init__", "__main__"},

@@ -12,7 +12,7 @@ from fe_relu.analysis.weights import p1_from_relu
 from fe_relu.cli.evaluation import evaluate_file
 from fe_relu.cli.networks import read_network, require_other_file, writer
 from fe_relu.cli.picture import save_picture
-from fe_relu.cli.summary import aligned, explicit_size, file_size, in_bytes, summary, surrogate_rows
+from fe_relu.cli.summary import aligned, file_size, in_bytes, summary, surrogate_rows
 from fe_relu.cli.text import say
 from fe_relu.hierarchy.basis import HierarchicalNetwork
 from fe_relu.hierarchy.transform import hierarchical_from_network
@@ -20,6 +20,7 @@ from fe_relu.layers.network import ReLUNetwork
 from fe_relu.networks.nodal import mesh_of
 from fe_relu.networks.p1 import P1Network
 from fe_relu.parallel.agreement import together
+from fe_relu.sizes.explicit import explicit_size
 
 if TYPE_CHECKING:
     from mpi4py import MPI

@@ -16,28 +16,15 @@ from fe_relu.analysis.weights import p1_from_relu
 from fe_relu.cli.networks import Named
 from fe_relu.cli.text import plain
 from fe_relu.hierarchy.basis import HierarchicalNetwork
-from fe_relu.hierarchy.nested import level_hats, levels_and_stars, star_of
 from fe_relu.hierarchy.surrogate import Surrogate
 from fe_relu.layers.bubbles import DeepNetwork
 from fe_relu.layers.network import ReLUNetwork
 from fe_relu.meshes.grid.grid import Grid
-from fe_relu.meshes.grid.hats import DIRECTIONS, Hats
 from fe_relu.networks.p1 import P1Network
 from fe_relu.networks.p2 import P2Network
+from fe_relu.sizes.report import SizeReport, size_report
 
 Row = tuple[str, str]
-
-
-class Size(NamedTuple):
-    """Of a network in explicit layers: ReLUs layer by layer, non-zero weights, bytes if sparse."""
-
-    hidden: tuple[int, ...]
-    nonzeros: int
-    nbytes: int
-
-    @property
-    def neurons(self) -> int:
-        return sum(self.hidden)
 
 
 class Described(NamedTuple):
@@ -65,14 +52,17 @@ def summary(named: Named) -> list[Row]:
     rows.append(("inputs", str(network.dim_in)))
     rows.append(("outputs", f"{network.dim_out}: {', '.join(_outputs(named))}"))
     try:
-        size = explicit_size(network)
+        size = size_report(network)
     except ValueError as error:
         rows.append(("neurons", str(error)))
         return [*rows, ("memory", in_bytes(found.nbytes or 0))]
     rows.append(("neurons", f"{size.neurons} = {' + '.join(map(str, size.hidden))}"))
     rows.append(("non-zeros", str(size.nonzeros)))
+    rows.append(("depth", _depth(size)))
+    rows.append(("size", _numbers(size)))
     rows += found.bounds if found.nodal is None else _nodal_bounds(named, found.nodal)
-    layers = f"as sparse layers about {in_bytes(size.nbytes)}"
+    sparse = size.numbers * (np.dtype(network.dtype).itemsize + 4)
+    layers = f"as sparse layers about {in_bytes(sparse)}"
     used = "" if found.nbytes is None else f"{in_bytes(found.nbytes)}, "
     return [*rows, ("memory", used + layers)]
 
@@ -201,91 +191,14 @@ def _nodal_bounds(named: Named, nodal: npt.NDArray) -> list[Row]:
     return [("bounds", f"{label} from {low:.6g} to {high:.6g}") for label, low, high in ends]
 
 
-# How large it is
+def _depth(size: SizeReport) -> str:
+    """Hidden layers, and how many are needed and enough."""
+    needed = "" if size.layers_needed is None else f"{size.layers_needed} needed, "
+    return f"{size.hidden_layers} hidden layers; {needed}{size.layers_enough} always enough"
 
 
-@singledispatch
-def explicit_size(network: Any) -> Size:
-    """The size of a network's explicit layers, which are not made if it has a mesh.
-
-    Raises:
-        ValueError: There are too many.
-    """
-    return explicit_size(network.explicit())
-
-
-@explicit_size.register
-def _(network: ReLUNetwork) -> Size:
-    return _size(network.widths[1:-1], network.num_nonzeros, network.dim_out, network.dtype)
-
-
-@explicit_size.register
-def _(network: P1Network) -> Size:
-    return _mesh_size(network.mesh, network)
-
-
-@explicit_size.register
-def _(network: HierarchicalNetwork) -> Size:
-    return _mesh_size(network.mesh, network.to_p1())
-
-
-@explicit_size.register
-def _(network: Surrogate) -> Size:
-    hats = level_hats(network.mesh, network.levels, network.vertices)
-    terms = sum(len(group.star.directions) * group.neurons.size for group in hats)
-    return _hat_size(network.mesh, hats, terms, network.coefficients)
-
-
-@singledispatch
-def _mesh_size(mesh: Any, network: P1Network) -> Size:
-    return explicit_size(network.explicit())
-
-
-@_mesh_size.register
-def _(grid: Grid, network: P1Network) -> Size:
-    return _hat_size(grid, _rim_hats(grid), _num_terms(grid), network.values)
-
-
-def _hat_size(grid: Grid, hats: Sequence[Hats], terms: int, output: npt.NDArray) -> Size:
-    """That of lines, then hats with so many terms together, then a dense output layer."""
-    lines = np.array([_num_lines(hats, direction) for direction in DIRECTIONS])
-    normals = (np.array(DIRECTIONS, float) @ grid.inverse).astype(output.dtype)
-    nonzeros = int(lines @ np.count_nonzero(normals, axis=1)) + terms + np.count_nonzero(output)
-    hidden = (int(lines.sum()), output.shape[-1])
-    return _size(hidden, nonzeros, 1 if output.ndim == 1 else len(output), output.dtype)
-
-
-def _size(hidden: Sequence[int], nonzeros: int, dim_out: int, dtype: np.dtype) -> Size:
-    rows = sum(hidden) + dim_out
-    return Size(tuple(hidden), nonzeros, (nonzeros + rows) * (dtype.itemsize + 4))
-
-
-def _num_lines(hats: Sequence[Hats], direction: tuple[int, int]) -> int:
-    """How many mesh lines of a direction (a, b) the hats use: a s + b t at the vertices (s, t)."""
-    used = [direction @ group.positions for group in hats if direction in group.star.directions]
-    return np.unique(np.concatenate(used)).size if used else 0
-
-
-def _rim_hats(grid: Grid) -> list[Hats]:
-    """Hats that use all lines of the mesh: every line reaches a vertex of its star near the rim."""
-    rim = [np.unique(np.clip([0, 1, n - 1, n], 0, n)) for n in grid.shape]
-    nx, ny = grid.shape
-    vertices = [_numbers(nx + 1, ny + 1, rim)]
-    if grid.has_centres:
-        inner = [rim_of[rim_of < n] for rim_of, n in zip(rim, grid.shape, strict=True)]
-        vertices.append((nx + 1) * (ny + 1) + _numbers(nx, ny, inner))
-    return level_hats(grid, 0, np.unique(np.concatenate(vertices)))
-
-
-def _numbers(nx: int, ny: int, rim: list[npt.NDArray]) -> npt.NDArray[np.int64]:
-    """Numbers, row by row, of the places in these columns, and of those in these rows."""
-    columns = np.arange(ny)[:, None] * nx + rim[0]
-    rows = rim[1][:, None] * nx + np.arange(nx)
-    return np.concatenate([columns.ravel(), rows.ravel()])
-
-
-def _num_terms(grid: Grid) -> int:
-    """Non-zeros of the second layer: three or four for each vertex, as its star has directions."""
-    first = np.array([0, 1, grid.num_vertices - 1])
-    _, stars = levels_and_stars(grid, 0, first)
-    return len(star_of(grid, int(stars[0])).directions) * grid.num_vertices
+def _numbers(size: SizeReport) -> str:
+    """Weights and biases, their bits, and how many are needed."""
+    needed = size.numbers_needed
+    least = "" if needed is None else f"; {needed} needed for all such functions"
+    return f"{size.numbers} weights and biases, {size.bits} bits{least}"

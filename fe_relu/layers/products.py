@@ -107,7 +107,7 @@ class Scheme:
         quantity = self[name]
         row = np.broadcast_to(quantity.row, (1, self.network.dim_out))
         output = ReLUNetwork((Affine(row, np.array([quantity.bias])),))
-        return DeepNetwork(_without_idle(output @ self.network).layers, quantity.error)
+        return DeepNetwork(without_idle(output @ self.network).layers, quantity.error)
 
 
 def _arguments(f: npt.NDArray, g: npt.NDArray) -> list[npt.NDArray]:
@@ -136,7 +136,7 @@ def product_beside(passing: int, arguments: int, levels: int) -> ReLUNetwork:
     return ReLUNetwork((Affine(np.diag(scale), shift),)) @ bubbles
 
 
-def _without_idle(network: ReLUNetwork) -> ReLUNetwork:
+def without_idle(network: ReLUNetwork) -> ReLUNetwork:
     """The same function without the neurons that nothing reads."""
     *layers, last = network.layers
     kept = [last]
