@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from fe_relu.meshes.recognition.recognise import NotStructuredError
     from fe_relu.networks.p1 import P1Network
     from fe_relu.networks.p2 import P2Network
+    from fe_relu.networks.q1 import Q1Network
     from fe_relu.sizes.activations import ActivationStatistics, activation_statistics
     from fe_relu.sizes.report import SizeReport, size_report
     from fe_relu.sizes.simplify import simplify
@@ -52,6 +53,7 @@ __all__ = [
     "NotStructuredError",
     "P1Network",
     "P2Network",
+    "Q1Network",
     "ReLUNetwork",
     "SizeReport",
     "Surrogate",
@@ -113,6 +115,7 @@ _HOMES = {
     "SizeReport": "sizes.report",
     "size_report": "sizes.report",
     "simplify": "sizes.simplify",
+    "Q1Network": "networks.q1",
 }
 
 

@@ -73,7 +73,7 @@ def on_first_rank(_comm, _nparts, kinds, cells):
     """A partitioner that leaves all other ranks without cells."""
     from dolfinx import graph
 
-    corners = {"interval": 2, "triangle": 3, "tetrahedron": 4}[kinds[0].name]
+    corners = {"interval": 2, "triangle": 3, "quadrilateral": 4, "tetrahedron": 4}[kinds[0].name]
     destinations = graph.adjacencylist(np.zeros((len(cells[0]) // corners, 1), np.int32))
     return getattr(destinations, "_cpp_object", destinations)
 

@@ -116,6 +116,19 @@ def simplices(create, *size, layers=True, image=None, **always):
 
 SHEAR = np.array([[-0.4, 0.7, 0.2], [0.5, 0.2, 0.1], [0.1, 0.1, -0.4]])
 
+
+def quadrilaterals(size, *, bent=0.0, spread=()):
+    def make(comm, **options):
+        corners = [[0, -1], [2, 0.5]]
+        msh = mesh.create_rectangle(comm, corners, size, mesh.CellType.quadrilateral, **options)
+        x = msh.geometry.x[:, :2]
+        x += bent * np.sin(5 * x.sum(axis=1, keepdims=True))
+        x[:, 0] += 0.3 * x[:, 1]
+        return msh
+
+    return Row(make, roundoff if bent else bound, ("P1",), LAYOUTS, FLOATS, False, spread)
+
+
 MESHES = {
     "right": grid("right", (6, 4)),
     "left, rotated": grid("left", (3, 5), "rotated"),
@@ -139,6 +152,8 @@ MESHES = {
     "box, sheared, without ghosts": simplices(
         mesh.create_unit_cube, 2, 3, 2, image=SHEAR, ghost_mode=mesh.GhostMode.none
     ),
+    "parallelograms": quadrilaterals([5, 4], spread=("P1",)),
+    "quadrilaterals": quadrilaterals([4, 5], bent=0.04),
 }
 
 #: One row of each kind of mesh, for what no shape can change; and another of the same dimension.

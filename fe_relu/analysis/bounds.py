@@ -33,9 +33,9 @@ from fe_relu.meshes.grid.grid import ROUNDOFF_UNITS, Grid, on_grid
 from fe_relu.meshes.grid.hats import Star, mesh_lines, star_vertices
 from fe_relu.meshes.grid.midpoints import EDGES
 from fe_relu.meshes.grid.overlay import segment_points
-from fe_relu.meshes.mesh import Mesh
 from fe_relu.networks.p1 import P1Network
 from fe_relu.networks.p2 import P2Network
+from fe_relu.networks.q1 import Q1Network
 from fe_relu.parallel.agreement import largest, together
 
 #: Hats looked at together.
@@ -53,12 +53,13 @@ def bounds(network: Any, box: Box | None = None) -> NetworkBounds:
     values with their bits; on a mesh that is no grid outputs only, and over a box in 3-D they only
     enclose the values. Of a `Surrogate` exact too, but outputs only. Of a `P2Network` outputs only:
     those of the P2 function, which the network reaches up to its `error_bound`, over all triangles
-    that meet the region. Of a `ReLUNetwork` by interval arithmetic: they enclose the values, and
-    are often wide; a network that `p1_from_relu` recognises has exact ones. Neurons are in the
-    order of `explicit()`. Collective over the network's `comm`, if it has one.
+    that meet the region. Of a `Q1Network` outputs only: exact over the mesh, over a box enclosing.
+    Of a `ReLUNetwork` by interval arithmetic: they enclose the values, and are often wide; a
+    network that `p1_from_relu` recognises has exact ones. Neurons are in the order of `explicit()`.
+    Collective over the network's `comm`, if it has one.
 
     Args:
-        network: A `P1Network`, `P2Network`, `Surrogate` or `ReLUNetwork`.
+        network: A `P1Network`, `P2Network`, `Q1Network`, `Surrogate` or `ReLUNetwork`.
         box: ((x0, x1), …), one pair for each input, anywhere; by default the network's mesh. A
             `ReLUNetwork` has no default.
 
@@ -134,19 +135,33 @@ def _quadratic_extremes(whole: P2Network, sides: npt.NDArray | None) -> Pair:
     if sides is not None:
         mesh = _extended(mesh, 1)
         nodal = np.atleast_2d(whole(mesh.refined(2).vertices()))
-        cells = _cells_within(mesh, sides)
+        cells = _meeting(mesh.vertices(), mesh.cells(), sides)
     corners = nodal[:, mesh.midpoints(cells, cells)].astype(float)
     middles = [nodal[:, mesh.midpoints(cells[a], cells[b])].astype(float) for a, b in EDGES]
     lower, upper = extremes(corners, np.stack(middles, axis=1))
     return lower.min(axis=1), upper.max(axis=1)
 
 
-def _cells_within(mesh: Mesh, sides: npt.NDArray) -> npt.NDArray[np.int64]:
-    """The cells whose boxes meet a box; the first, on which a network is 0, if there are none."""
-    cells = mesh.cells()
-    x = mesh.vertices()[:, cells]
+@bounds.register
+def _(network: Q1Network, box: Box | None = None) -> NetworkBounds:
+    """In a cell, values are between those at its corners."""
+    sides, whole = _agreed_sides(network, box), network.whole()
+    values = np.atleast_2d(whole.values)
+    if sides is not None:
+        mesh: Any = whole.mesh
+        vertices, cells = mesh.with_ring()
+        values = np.atleast_2d(whole(vertices))[:, _meeting(vertices, cells, sides).ravel()]
+    outputs = (values.min(axis=1).astype(float), values.max(axis=1).astype(float))
+    return NetworkBounds(*outputs, (), sides is None, *_region(network, sides))
+
+
+def _meeting(
+    vertices: npt.NDArray, cells: npt.NDArray[np.int64], sides: npt.NDArray
+) -> npt.NDArray[np.int64]:
+    """The cells whose boxes meet a box; the last, on the ring, if there are none."""
+    x = vertices[:, cells]
     meets = ((x.min(axis=1) <= sides[:, 1:]) & (x.max(axis=1) >= sides[:, :1])).all(axis=0)
-    meets[0] |= not meets.any()
+    meets[-1] |= not meets.any()
     return cells[:, meets]
 
 

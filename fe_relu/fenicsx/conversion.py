@@ -28,6 +28,7 @@ from fe_relu.meshes.kinds import divided, divisions
 from fe_relu.meshes.recognition.recognise import TOLERANCE
 from fe_relu.networks.p1 import P1Network
 from fe_relu.networks.p2 import MAX_LEVELS, P2Network
+from fe_relu.networks.q1 import Q1Network, linear_type
 from fe_relu.parallel.agreement import gather_columns, together
 from fe_relu.parallel.layouts import checked_layout, is_spread, spread_on
 from fe_relu.parallel.redistribute import Redistribution, aligned
@@ -106,7 +107,7 @@ class Conversion:
         )
         object.__setattr__(self, "located", located)
         word = self.layout
-        if self._degree == 2:
+        if not located.division:
             with together(V.mesh.comm):
                 word = divided(located.mesh, word)
         layout = spread_on(V.mesh.comm, word, numbers, self._division)
@@ -135,7 +136,7 @@ class Conversion:
     def _degree(self) -> int:
         return degree_of(self.V)
 
-    def __call__(self, u: fem.Function) -> P1Network | P2Network:
+    def __call__(self, u: fem.Function) -> P1Network | Q1Network | P2Network:
         """The network that equals u if it is P1, or is near u if it is P2. Collective.
 
         It holds a copy of the nodal values, bit for bit. Only owned values are read; ghosts need no
@@ -161,7 +162,7 @@ class Conversion:
         with together(self.V.mesh.comm):
             is_complex = np.iscomplexobj(u.x.array)
             if self._degree == 1:
-                return P1Network(self.mesh, values, self.layout, is_complex=is_complex)
+                return linear_type(self.mesh)(self.mesh, values, self.layout, is_complex=is_complex)
             levels = self._checked_levels()
             assert levels is not None
             return P2Network(self.mesh, values, self.layout, levels=levels, is_complex=is_complex)
@@ -231,7 +232,7 @@ def node_of_dof(V: fem.FunctionSpace, located: LocatedMesh) -> npt.NDArray[np.in
     return a if degree_of(V) == 1 else located.mesh.midpoints(a, b)
 
 
-def network_from_function(u: fem.Function, **options: Any) -> P1Network | P2Network:
+def network_from_function(u: fem.Function, **options: Any) -> P1Network | Q1Network | P2Network:
     """The ReLU network that equals a P1 function, or is near a P2 function. Collective.
 
     A P1 function is a network with two hidden layers. A P2 function becomes a deep one, near it up
@@ -290,4 +291,5 @@ def hierarchical_from_function(
     """
     with together(space_of(u).mesh.comm):
         require_real(u)
-    return hierarchical_from_network(network_from_function(u, **options), levels=levels)
+    network: Any = network_from_function(u, **options)
+    return hierarchical_from_network(network, levels=levels)

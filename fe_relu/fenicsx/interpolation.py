@@ -31,6 +31,7 @@ from fe_relu.fenicsx.spaces import (
     space_of,
 )
 from fe_relu.hierarchy.surrogate import Surrogate
+from fe_relu.meshes.quadrilaterals.mesh import halved
 from fe_relu.meshes.recognition.recognise import (
     MOST_TOLERANCE,
     TOLERANCE,
@@ -63,7 +64,8 @@ def function_from_network(
         network: A `P1Network`, a `P2Network`, a `Surrogate`, a `ReLUNetwork` (the same on every
             rank), or any callable that maps points (dim, n) to values (n,) or (k, n). Of a plain
             callable nothing can be proven: `Certificate.upper` is infinite.
-        V: A scalar or blocked P1 or P2 space on intervals, triangles or tetrahedra.
+        V: A scalar or blocked P1 or P2 space on intervals, triangles or tetrahedra, or Q1 space on
+            quadrilaterals, of which nothing is proven unless it is the network's own.
         rtol: As for `grid_from_mesh`, to tell whether V is on the network's own grid; by default
             what accepts the mesh that the network came from.
         outside: What holds at nodes outside the network's mesh, as when it is called: "extend",
@@ -218,6 +220,8 @@ def _interpolated(
         if outside != "nan" and not np.isfinite(values).all():
             bad = np.count_nonzero(~np.isfinite(values))
             raise ValueError(f"the network returned NaN or infinity for {bad} nodal values")
+    if not _is_simplicial(V):
+        return values, Bounds(0.0, np.inf, False)
     return values, _bounds(network, V, values)
 
 
@@ -237,6 +241,10 @@ def _real_numbers(values: Any) -> npt.NDArray:
     return array
 
 
+def _is_simplicial(V: fem.FunctionSpace) -> bool:
+    return V.mesh.topology.cell_type.name != "quadrilateral"
+
+
 @singledispatch
 def _bounds(network: Any, V: fem.FunctionSpace, values: npt.NDArray) -> Bounds:
     """Bounds of the difference on this rank's cells."""
@@ -252,8 +260,13 @@ def _(network: Any, V: fem.FunctionSpace, values: npt.NDArray) -> Bounds:
 
 
 def _triangles(V: fem.FunctionSpace, nodal: npt.NDArray) -> Triangles:
-    """The function in V with these values at the local dofs, on the owned cells."""
+    """The function in V with these values at the local dofs, on the owned cells.
+
+    Of quadrilaterals, the P1 function on their halves that has its values at the vertices.
+    """
     cells = V.dofmap.list[: V.mesh.topology.index_map(V.mesh.topology.dim).size_local].T
+    if not _is_simplicial(V):
+        cells = halved(cells)
     return Triangles.of(dof_coordinates(V), cells, nodal.astype(V.mesh.geometry.x.dtype))
 
 

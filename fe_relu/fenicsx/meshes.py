@@ -14,6 +14,8 @@ from fe_relu.fenicsx import compat
 from fe_relu.fenicsx.partition import partition_of
 from fe_relu.fenicsx.spaces import require_straight
 from fe_relu.meshes.grid.grid import ROUNDOFF_UNITS, Grid
+from fe_relu.meshes.quadrilaterals.lattice import QuadrilateralGrid, halved_alike
+from fe_relu.meshes.quadrilaterals.mesh import QuadrilateralMesh
 from fe_relu.meshes.recognition.misfits import why_not
 from fe_relu.meshes.recognition.recognise import (
     TOLERANCE,
@@ -87,15 +89,33 @@ def located_mesh(
         UnsupportedFunctionError: Cells are of another kind.
         ValueError: rtol is out of range, or cells overlap, have no volume, or are slit apart.
     """
+    kind = mesh.topology.cell_type.name
     with together(mesh.comm):
         checked_tolerance(rtol)
         require_straight(mesh)
-        plane = structured and mesh.topology.cell_type.name == "triangle"
+        plane = structured and kind in ("triangle", "quadrilateral")
         cells = cells_of(mesh) if plane else None
     found = None if cells is None else located_grid(cells, rtol)
+    if kind == "quadrilateral":
+        return _located_quadrilaterals(mesh, found)
     if found is not None:
         return LocatedMesh(*found)
     return located_shares(mesh) if spread else located_simplices(mesh)
+
+
+def _located_quadrilaterals(
+    mesh: mesh.Mesh, found: tuple[Grid, npt.NDArray[np.int64]] | None
+) -> LocatedMesh:
+    """The same for quadrilaterals, of which a lattice may have been found. Collective."""
+    if found is not None:
+        return LocatedMesh(QuadrilateralGrid.of_grid(found[0]), found[1])
+    points, cells, place = _gathered(mesh)
+    turns = np.array([[0, 1, 2, 3], [1, 0, 3, 2], [2, 0, 3, 1], [3, 1, 2, 0]])
+    first = turns[cells.argmin(axis=0)].T
+    cells = np.take_along_axis(cells, first, axis=0)
+    cells[1:3] = np.sort(cells[1:3], axis=0)
+    with together(mesh.comm):
+        return LocatedMesh(QuadrilateralMesh(points, cells[:, np.lexsort(cells[::-1])]), place)
 
 
 def located_shares(mesh: mesh.Mesh) -> LocatedMesh:
@@ -110,6 +130,17 @@ def located_simplices(mesh: mesh.Mesh) -> LocatedMesh:
 
     Vertices are ordered by their coordinates, and cells by their vertices.
     """
+    points, cells, place = _gathered(mesh)
+    cells = np.sort(cells, axis=0)
+    cells = cells[:, np.lexsort(cells[::-1])]
+    with together(mesh.comm):
+        return LocatedMesh(SimplexMesh(points, cells), place)
+
+
+def _gathered(
+    mesh: mesh.Mesh,
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """All vertices ordered by coordinates, cells, and the vertex at each local node. Collective."""
     dim, cell_map, node_map = mesh.topology.dim, mesh.topology.index_map, mesh.geometry.index_map()
     owned = mesh.geometry.x[: node_map.size_local, :dim].astype(np.float64)
     points = gather_columns(mesh.comm, owned.T)
@@ -121,10 +152,7 @@ def located_simplices(mesh: mesh.Mesh) -> LocatedMesh:
     order = np.lexsort(points[::-1])
     place = np.empty_like(order)
     place[order] = np.arange(order.size)
-    cells = np.sort(place[cells], axis=0)
-    cells = cells[:, np.lexsort(cells[::-1])]
-    with together(mesh.comm):
-        return LocatedMesh(SimplexMesh(points[:, order], cells), place[number])
+    return points[:, order], place[cells], place[number]
 
 
 def require_triangles(mesh: mesh.Mesh) -> None:
@@ -138,16 +166,18 @@ def require_triangles(mesh: mesh.Mesh) -> None:
 
 
 def cells_of(mesh: mesh.Mesh) -> MeshCells:
-    """The owned cells and all local nodes of a mesh of triangles. Local."""
+    """The owned cells and all local nodes of a mesh of triangles, or of halved quadrilaterals."""
     cell_map, node_map = mesh.topology.index_map(2), mesh.geometry.index_map()
     x = mesh.geometry.x
-    corners = compat.geometry_dofmap(mesh)[: cell_map.size_local]
+    points = np.ascontiguousarray(x[:, :2].T, dtype=float)
+    corners = np.ascontiguousarray(compat.geometry_dofmap(mesh)[: cell_map.size_local].T)
+    halves = len(corners) - 2
     return MeshCells(
         mesh.comm,
-        np.ascontiguousarray(x[:, :2].T, dtype=float),
-        np.ascontiguousarray(corners.T),
+        points,
+        corners if halves == 1 else halved_alike(points, corners),
         node_map.size_local,
-        cell_map.size_global,
+        halves * cell_map.size_global,
         node_map.size_global,
         ROUNDOFF_UNITS * float(np.finfo(x.dtype).eps),
     )

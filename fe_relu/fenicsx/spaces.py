@@ -35,6 +35,7 @@ DIMS = ("dim_in", "dim_out")
 REFERENCE = {
     "interval": np.array([[0.0], [1.0]]),
     "triangle": np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]),
+    "quadrilateral": np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]),
     "tetrahedron": np.vstack([np.zeros(3), np.eye(3)]),
 }
 

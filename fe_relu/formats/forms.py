@@ -22,6 +22,7 @@ from fe_relu.meshes.grid.grid import Grid
 from fe_relu.networks.nodal import NodalNetwork
 from fe_relu.networks.p1 import P1Network
 from fe_relu.networks.p2 import P2Network
+from fe_relu.networks.q1 import Q1Network
 
 Form = Literal["relu", "active"]
 FORMS = ("relu", "active")
@@ -123,8 +124,9 @@ def pieces(network: Any) -> tuple[Piece, ...]:
     )
 
 
-@pieces.register
-def _(network: P1Network) -> tuple[Piece, ...]:
+@pieces.register(P1Network)
+@pieces.register(Q1Network)
+def _(network: Any) -> tuple[Piece, ...]:
     return (network.mesh.piece(network.values),)
 
 

@@ -34,6 +34,7 @@ from fe_relu.meshes.kinds import divided, divisions
 from fe_relu.meshes.mesh import Mesh
 from fe_relu.networks.p1 import P1Network
 from fe_relu.networks.p2 import P2Network
+from fe_relu.networks.q1 import Q1Network
 from fe_relu.parallel.layouts import Layout, Spread, layout_on, spread_on
 
 if TYPE_CHECKING:
@@ -277,6 +278,7 @@ def layered(network_type: type, **facts: type) -> Kind:
 #: The name in the file of each kind. A further kind is a further row.
 KINDS = {
     "p1": nodal(P1Network),
+    "q1": nodal(Q1Network),
     "p2": nodal(P2Network, levels=int),
     "hierarchical": hierarchical(),
     "surrogate": sparse(error=float, bound=float, h1_error=float, ceiling=float),

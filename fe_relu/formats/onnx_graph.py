@@ -74,6 +74,9 @@ class Value:
     def __gt__(self, other: Any) -> Value:
         return self._with("Greater", other)
 
+    def __lt__(self, other: Any) -> Value:
+        return self._with("Less", other)
+
     def __ge__(self, other: Any) -> Value:
         return self._reaches("Greater", "Less", other, -np.inf)
 
@@ -158,6 +161,9 @@ class Graph:
 
     def fixed(self, numbers: Value) -> Value:
         return numbers
+
+    def root(self, numbers: Value) -> Value:
+        return self.node("Sqrt", numbers, like=numbers)
 
     def upright(self, numbers: Value) -> Value:
         axes = self.tensor("axes", np.array([1]))

@@ -20,6 +20,7 @@ from fe_relu.layers.network import Affine, ReLUNetwork
 from fe_relu.meshes.active import Piece
 from fe_relu.networks.nodal import layout_of, whole_of
 from fe_relu.networks.p1 import P1Network
+from fe_relu.networks.q1 import Q1Network, linear_type
 from fe_relu.parallel.agreement import together
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ def _sequence(network: ReLUNetwork, trainable: Trainable, sparse: bool) -> torch
     return nn.Sequential(*modules)
 
 
-def from_torch(module: torch.nn.Module) -> ReLUNetwork | P1Network:
+def from_torch(module: torch.nn.Module) -> ReLUNetwork | P1Network | Q1Network:
     """The network of a torch module, with the values its parameters have now.
 
     A `P1Network` if the module is one of form="active"; otherwise a `ReLUNetwork`, of any
@@ -154,12 +155,13 @@ def from_torch(module: torch.nn.Module) -> ReLUNetwork | P1Network:
     return network
 
 
-def _network(module: torch.nn.Module) -> ReLUNetwork | P1Network:
+def _network(module: torch.nn.Module) -> ReLUNetwork | P1Network | Q1Network:
     """What the layers of a module say that it is."""
     from fe_relu.formats.torch_modules import ActiveNeurons, Sum
 
     if isinstance(module, ActiveNeurons):
-        return P1Network(module.piece.mesh, _array(module.values))
+        mesh = module.piece.mesh
+        return linear_type(mesh)(mesh, _array(module.values))
     if isinstance(module, Sum):
         return functools.reduce(operator.add, map(layers_of, map(_network, module.terms)))
     chain = Chain(None, room=Room(sum(tensor.numel() for tensor in module.parameters())))
@@ -186,7 +188,7 @@ def _steps(module: torch.nn.Module, name: str) -> Iterator[tuple[str, torch.nn.M
             yield from _steps(child, f"{name}.{inner}" if name else inner)
 
 
-def _difference(module: torch.nn.Module, network: ReLUNetwork | P1Network) -> str:
+def _difference(module: torch.nn.Module, network: ReLUNetwork | P1Network | Q1Network) -> str:
     """What a module gives that the network does not, beyond roundoff; nothing where they agree.
 
     In the module's dtype and on its device, in evaluation, whatever mode it is in.

@@ -96,6 +96,9 @@ class TorchArrays:
     def fixed(self, numbers: Any) -> Any:
         return numbers.detach()
 
+    def root(self, numbers: Any) -> Any:
+        return numbers.sqrt()
+
     def upright(self, numbers: Any) -> Any:
         return numbers.unsqueeze(1)
 

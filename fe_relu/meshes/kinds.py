@@ -10,6 +10,8 @@ from typing import Any
 from fe_relu.meshes.grid.blocks import Blocks
 from fe_relu.meshes.grid.grid import Grid
 from fe_relu.meshes.mesh import Mesh
+from fe_relu.meshes.quadrilaterals.lattice import QuadrilateralGrid
+from fe_relu.meshes.quadrilaterals.mesh import QuadrilateralMesh
 from fe_relu.meshes.simplices.mesh import SimplexMesh
 
 
@@ -36,6 +38,10 @@ class Kind:
 KINDS: dict[str, Kind] = {
     "grid": Kind(Grid, Grid.of_facts, {}, Blocks.layouts),
     "simplices": Kind(SimplexMesh, SimplexMesh.of_facts, {"vertices": "f", "cells": "i"}, None),
+    "lattice": Kind(QuadrilateralGrid, QuadrilateralGrid.of_facts, {}, Blocks.layouts),
+    "quadrilaterals": Kind(
+        QuadrilateralMesh, QuadrilateralMesh.of_facts, {"vertices": "f", "cells": "i"}, None
+    ),
 }
 
 

@@ -166,15 +166,14 @@ class Mesh(Protocol):
         """The mesh whose vertices are the nodes of functions of this degree."""
         ...
 
-    def midpoints(
-        self, a: npt.NDArray[np.int64], b: npt.NDArray[np.int64]
-    ) -> npt.NDArray[np.int64]:
-        """The numbers in `refined(2)` of the middles of vertices a and b; a itself if b = a."""
-        ...
-
     @property
     def is_structured(self) -> bool:
         """Whether vertices are where a formula says."""
+        ...
+
+    @property
+    def is_simplicial(self) -> bool:
+        """Whether cells have dim + 1 corners, so that functions of degree 1 are P1."""
         ...
 
     @property
@@ -201,6 +200,16 @@ class Mesh(Protocol):
 
     def piece(self, values: npt.NDArray) -> Piece:
         """How libraries of arrays evaluate the P1 function with nodal values (n,) or (k, n)."""
+        ...
+
+
+class QuadraticMesh(Mesh, Protocol):
+    """A mesh of simplices, on which there are P2 functions too."""
+
+    def midpoints(
+        self, a: npt.NDArray[np.int64], b: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.int64]:
+        """The numbers in `refined(2)` of the middles of vertices a and b; a itself if b = a."""
         ...
 
     def quadratic_piece(self, values: npt.NDArray, levels: int) -> Piece:

@@ -56,12 +56,20 @@ class NodalNetwork:
     #: Degree of the finite element: the nodes are the vertices of the mesh refined by it.
     degree: ClassVar[int]
 
+    #: Whether cells are intervals, triangles or tetrahedra.
+    simplicial: ClassVar[bool] = True
+
     #: No slope is larger than this times max |nodal value|, per step of a structured mesh.
     steepness: ClassVar[float]
 
     other_forms = ("explicit",)
 
     def __post_init__(self) -> None:
+        if self.mesh.is_simplicial != self.simplicial:
+            raise TypeError(
+                f"a {type(self.mesh).__name__} carries no {type(self).__name__}; a function of "
+                f"degree 1 on it is a {'P1' if self.mesh.is_simplicial else 'Q1'}Network"
+            )
         count = self.part.refined(self.degree).num_vertices
         object.__setattr__(self, "values", checked_values(self.values, count, "nodal values"))
         if self.is_complex and (self.values.ndim != 2 or len(self.values) % 2):

@@ -12,6 +12,7 @@ import numpy as np
 from fe_relu.basics.arguments import checked_levels
 from fe_relu.layers.network import ReLUNetwork
 from fe_relu.layers.quadratic import quadratic_network, require_size
+from fe_relu.meshes.mesh import QuadraticMesh
 from fe_relu.networks.nodal import NodalNetwork
 
 #: From here on the error of products is below the roundoff of float64.
@@ -48,6 +49,7 @@ class P2Network(NodalNetwork):
         (0.0625, 0.0009765625)
     """
 
+    mesh: QuadraticMesh
     _: KW_ONLY
     levels: int = 10
 

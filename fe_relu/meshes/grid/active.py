@@ -52,6 +52,11 @@ class Locator:
 
     def __call__(self, arrays: Arrays, x: Sequence[Any], dtype: str) -> Located:
         """Locates points of coordinates x, (n,) both, computing in "float32" or "float64"."""
+        cells = self._crossed if self.grid.has_centres else self._halved
+        return cells(arrays, *self.placed(arrays, x, dtype))
+
+    def placed(self, arrays: Arrays, x: Sequence[Any], dtype: str) -> tuple[Any, Any, Any, Any]:
+        """The cell (i, j) of each point, counted from the ring, and where it is in that."""
         nx, ny = self.grid.shape
         x0, y0, m00, m01, m10, m11 = self.frames[dtype]
         u, v = x[0] - x0, x[1] - y0
@@ -60,9 +65,7 @@ class Locator:
         s, t = arrays.where(within, s, 0), arrays.where(within, t, 0)
         i = arrays.at_most(arrays.whole(s), nx + 1)
         j = arrays.at_most(arrays.whole(t), ny + 1)
-        a, b = s - arrays.real(i), t - arrays.real(j)
-        cells = self._crossed if self.grid.has_centres else self._halved
-        return cells(arrays, i, j, a, b)
+        return i, j, s - arrays.real(i), t - arrays.real(j)
 
     def _halved(self, arrays: Arrays, i: Any, j: Any, a: Any, b: Any) -> Located:
         width = self.grid.shape[0] + 3

@@ -16,6 +16,7 @@ from fe_relu.meshes.grid import hats
 from fe_relu.meshes.grid.active import GridP2Piece, GridPiece
 from fe_relu.meshes.grid.locate import CUTS
 from fe_relu.meshes.grid.midpoints import numbered_edges
+from fe_relu.meshes.grid.table import Table
 from fe_relu.meshes.grid.window import Window
 from fe_relu.meshes.mesh import EdgeNodes
 
@@ -91,7 +92,9 @@ class Grid:
         object.__setattr__(self, "shape", (int(shape[0]), int(shape[1])))
 
     def _key(self) -> tuple:
-        return (self.origin.tobytes(), self.axes.tobytes(), self.shape, self.diagonal)
+        return (
+            type(self), self.origin.tobytes(), self.axes.tobytes(), self.shape, self.diagonal
+        )  # fmt: skip
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Grid) and self._key() == other._key()
@@ -102,6 +105,8 @@ class Grid:
     dim = 2
     is_structured = True
     is_partial = False
+    is_simplicial = True
+    table_type = Table
 
     @property
     def has_centres(self) -> bool:
@@ -292,7 +297,8 @@ class Grid:
 
     def matches(self, other: Grid, dtype: Any = np.float64, *, rtol: float = 0.0) -> bool:
         """Whether both describe one mesh: corners agree up to rtol of a step and roundoff."""
-        if (self.shape, self.diagonal) != (other.shape, other.diagonal):
+        same = (type(self), self.shape, self.diagonal)
+        if same != (type(other), other.shape, other.diagonal):
             return False
         apart = self.inverse @ (self.corners - other.corners)
         return bool(np.abs(apart).max() <= rtol + 2 * self.resolution(dtype))
@@ -304,7 +310,7 @@ def on_grid(mesh: Any, what: str) -> Grid:
     Raises:
         TypeError: It is another kind of mesh.
     """
-    if not isinstance(mesh, Grid):
+    if type(mesh) is not Grid:
         raise TypeError(f"{what} needs a structured mesh, a Grid, not a {type(mesh).__name__}")
     return mesh
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -93,12 +93,12 @@ class Table:
                 'at most; layout="blocks" on more ranks spreads them'
             )
 
-    @staticmethod
-    def of(window: Window, values: npt.NDArray) -> Table:
+    @classmethod
+    def of(cls, window: Window, values: npt.NDArray) -> Self:
         """From nodal values (k, n) in window order."""
         if window.num_vertices == 0:  # a ring alone: what it says is not used
-            return Table(window, np.zeros((len(values), 9 + 4), values.dtype))
-        return Table(window, _padded(window, values))
+            return cls(window, np.zeros((len(values), 9 + 4), values.dtype))
+        return cls(window, _padded(window, values))
 
     def values(self, x: npt.NDArray, dtype: npt.DTypeLike) -> Answers:
         """Values at points (2, n), shape (k, n), in the wider of dtype and that of the entries."""

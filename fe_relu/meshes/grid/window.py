@@ -115,8 +115,8 @@ class Window:
             yield from _runs(Run(first, (ni + 1) * (nj + 1), ni), nj, nx, ni)
 
     def table(self, values: npt.NDArray) -> Table:
-        """The P1 function with nodal values (k, n) of this window."""
-        return Table.of(self, values)
+        """The P1 or Q1 function with nodal values (k, n) of this window."""
+        return self.grid.table_type.of(self, values)
 
     def quadratic_table(self, values: npt.NDArray, levels: int) -> P2Table:
         """The P2 function with nodal values (k, n) of this window refined by two."""

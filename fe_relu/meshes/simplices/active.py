@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,15 @@ if TYPE_CHECKING:
 
 #: Buckets reach this many units of roundoff of the largest coordinate farther than they are wide.
 REACH_UNITS = 16
+
+
+class Found(NamedTuple):
+    """Points, the cells that they are in, the corners of these and the weights at them."""
+
+    cell: Any
+    corners: Sequence[Any]
+    weights: Sequence[Any]
+    x: Sequence[Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,22 +102,14 @@ class SimplexPiece:
         total = arrays.where(total > 0, total, 1)
         weights = [size / total for size in sizes]
         inside = is_any & (arrays.least(*weights) + arrays.entries(constants["slack"], cell) >= 0)
-        values = self._mixed(arrays, constants, table, cell, corners, weights)
+        values = self._mixed(arrays, constants, table, Found(cell, corners, weights, x))
         return arrays.where(inside, values, 0)
 
-    def _mixed(
-        self,
-        arrays: Arrays,
-        constants: Mapping[str, Any],
-        table: Any,
-        cell: Any,
-        corners: Sequence[Any],
-        weights: Sequence[Any],
-    ) -> Any:
-        """The value of weights at the corners of cells, shape (k, n)."""
+    def _mixed(self, arrays: Arrays, constants: Mapping[str, Any], table: Any, found: Found) -> Any:
+        """The value at points that are found, shape (k, n)."""
         terms = [
             arrays.take(table, corner) * weight
-            for corner, weight in zip(corners, weights, strict=True)
+            for corner, weight in zip(found.corners, found.weights, strict=True)
         ]
         return sum(terms[1:], start=terms[0])
 
@@ -182,16 +183,9 @@ class QuadraticPiece(SimplexPiece):
         entries = vertices + np.where(edges >= 0, edges, nodes.edges.shape[1])
         return found | _named("e", entries.astype(np.int32))
 
-    def _mixed(
-        self,
-        arrays: Arrays,
-        constants: Mapping[str, Any],
-        table: Any,
-        cell: Any,
-        corners: Sequence[Any],
-        weights: Sequence[Any],
-    ) -> Any:
-        value = super()._mixed(arrays, constants, table, cell, corners, weights)
+    def _mixed(self, arrays: Arrays, constants: Mapping[str, Any], table: Any, found: Found) -> Any:
+        value = super()._mixed(arrays, constants, table, found)
+        cell, weights = found.cell, found.weights
         scale, shrunk = 2.0**self.levels, 4.0**-self.levels
         parts = _fractions(arrays, weights, scale)
         for number, (i, j) in enumerate(pairs(len(weights))):
@@ -269,12 +263,12 @@ def _sizes(p: Sequence[Sequence[Any]]) -> list[Any]:
     if len(p) == 2:
         return [p[1][0], -p[0][0]]
     if len(p) == 3:
-        return [_cross(p[1], p[2]), _cross(p[2], p[0]), _cross(p[0], p[1])]
+        return [cross(p[1], p[2]), cross(p[2], p[0]), cross(p[0], p[1])]
     near, far = _normal(p[0], p[1]), _normal(p[2], p[3])
     return [_dot(p[1], far), -_dot(p[0], far), _dot(p[3], near), -_dot(p[2], near)]
 
 
-def _cross(a: Sequence[Any], b: Sequence[Any]) -> Any:
+def cross(a: Sequence[Any], b: Sequence[Any]) -> Any:
     return a[0] * b[1] - a[1] * b[0]
 
 

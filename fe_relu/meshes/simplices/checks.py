@@ -23,9 +23,14 @@ NAMES = {1: "interval", 2: "triangle", 3: "tetrahedron"}
 
 
 def checked_arrays(
-    vertices: npt.ArrayLike, cells: npt.ArrayLike
+    vertices: npt.ArrayLike, cells: npt.ArrayLike, corners_of_cells: int | None = None
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
-    """Copies of vertices (dim, n) and cells (dim + 1, m) of the right types, zeros without sign.
+    """Copies of vertices (dim, n) and cells of the right types, zeros without sign.
+
+    Args:
+        vertices: Coordinates.
+        cells: Corners of cells, shape (corners, m).
+        corners_of_cells: How many a cell has, dim + 1 by default.
 
     Raises:
         ValueError: They have other shapes, a coordinate is not finite, or there is no such vertex.
@@ -41,9 +46,10 @@ def checked_arrays(
             f"vertices must have shape (dim, n), one column each, dim 1, 2 or 3, not {given.shape}"
         )
     dim, count = given.shape
-    if corners.ndim != 2 or corners.shape[0] != dim + 1 or corners.shape[1] == 0:
+    needed = corners_of_cells or dim + 1
+    if corners.ndim != 2 or corners.shape[0] != needed or corners.shape[1] == 0:
         raise ValueError(
-            f"cells in {dim}-D must have shape ({dim + 1}, m), one column each, not {corners.shape}"
+            f"cells in {dim}-D must have shape ({needed}, m), one column each, not {corners.shape}"
         )
     points = np.array(given, np.float64, order="C") + 0.0
     infinite = ~np.all(np.isfinite(points), axis=0, keepdims=False)

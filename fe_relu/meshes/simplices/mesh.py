@@ -22,6 +22,7 @@ from fe_relu.meshes.simplices.location.locator import Locator
 from fe_relu.meshes.simplices.nodes import Nodes
 from fe_relu.meshes.simplices.part import Whole
 from fe_relu.meshes.simplices.quadratic import Edges, edges_of
+from fe_relu.meshes.simplices.table import Table
 from fe_relu.meshes.stars.box import Box
 
 #: Points and coordinates are trusted to this many units of roundoff of the largest coordinate.
@@ -53,6 +54,7 @@ class SimplexMesh:
 
     is_structured = False
     is_partial = False
+    is_simplicial = True
     slack = 0.0
 
     vertex_array: npt.NDArray[np.float64]
@@ -260,6 +262,10 @@ class SimplexMesh:
     def matches(self, other: Any, dtype: Any = np.float64, *, rtol: float = 0.0) -> bool:
         """Whether both are one mesh."""
         return self == other
+
+    def table(self, values: npt.NDArray) -> Table:
+        """The P1 function with nodal values (k, n), as compiled loops read it."""
+        return Table.of(self.locator, values)
 
     def piece(self, values: npt.NDArray) -> SimplexPiece:
         """How libraries of arrays evaluate the P1 function with nodal values (n,) or (k, n)."""

@@ -41,8 +41,8 @@ class Whole:
         return Whole(self.mesh.refined(factor))
 
     def table(self, values: npt.NDArray) -> Table:
-        """The P1 function with nodal values (k, n)."""
-        return Table.of(self.mesh.locator, values)
+        """The P1 or Q1 function with nodal values (k, n)."""
+        return self.mesh.table(values)
 
     def quadratic_table(self, values: npt.NDArray, levels: int) -> QuadraticTable:
         """The network of so many levels of the P2 function with nodal values (k, n)."""

@@ -57,6 +57,7 @@ class SpreadMesh:
     """
 
     is_partial = True
+    is_simplicial = True
     is_structured = False
     slack = 0.0
 
