@@ -80,9 +80,9 @@ def test_other_functions_are_refused(comm):
     V = fem.functionspace(rectangle(comm), ("P", 1))
     with pytest.raises(UnsupportedFunctionError, match="complex128 values"):
         fe_relu.hierarchical_from_function(fem.Function(V, dtype=np.complex128))
-    quads = mesh.create_unit_square(comm, 3, 3, mesh.CellType.quadrilateral)
-    with pytest.raises(UnsupportedFunctionError, match="quadrilaterals are not supported"):
-        network_from_function(fem.Function(fem.functionspace(quads, ("P", 1))))
+    cubes = mesh.create_unit_cube(comm, 2, 2, 2, mesh.CellType.hexahedron)
+    with pytest.raises(UnsupportedFunctionError, match="hexahedrons are not supported"):
+        network_from_function(fem.Function(fem.functionspace(cubes, ("P", 1))))
     with pytest.raises(TypeError, match="not ndarray"):
         network_from_function(np.zeros(3))
 

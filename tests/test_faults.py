@@ -251,6 +251,10 @@ def triangles():
     return mesh.create_unit_square(WORLD, 4, 3)
 
 
+def hexahedra():
+    return mesh.create_unit_cube(WORLD, 2, 3, 2, mesh.CellType.hexahedron)
+
+
 def quadrilaterals():
     return mesh.create_unit_square(WORLD, 4, 3, mesh.CellType.quadrilateral)
 
@@ -265,7 +269,8 @@ def flat():
 
 #: Spaces and functions that are no networks, and what to type instead.
 WAYS_ON = {
-    "quadrilaterals": (lambda: fem.functionspace(quadrilaterals(), ("P", 1)), "CellType.triangle"),
+    "hexahedra": (lambda: fem.functionspace(hexahedra(), ("P", 1)), "tetrahedron"),
+    "Q2": (lambda: fem.functionspace(quadrilaterals(), ("P", 2)), "interpolate(u)"),
     "Bernstein": (
         lambda: fem.functionspace(
             triangles(),

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import singledispatch
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -100,7 +100,31 @@ def roundoff(network: Any, layers: ReLUNetwork, box: npt.NDArray) -> list[npt.ND
 
 @roundoff.register
 def _(network: P1Network, layers: ReLUNetwork, box: npt.NDArray) -> list[npt.NDArray[np.float64]]:
-    return _layer_by_layer(layers, box, AWAKE_HATS)
+    awake = _awake(network)
+    return _layer_by_layer(layers, box, awake.hats * awake.neurons)
+
+
+class Awake(NamedTuple):
+    """What can be awake together, by roundoff too.
+
+    Attributes:
+        hats: So many at a point: on a mesh of simplices, those of a vertex and of its neighbours.
+        edges: So many at a vertex.
+        neurons: So many of the second layer make a hat.
+    """
+
+    hats: int
+    edges: int
+    neurons: int
+
+
+def _awake(network: P1Network | P2Network) -> Awake:
+    if network.mesh.is_structured:
+        return Awake(AWAKE_HATS, 8, 1)
+    mesh: Any = network.mesh
+    edges = int(np.bincount(mesh.edges().ends.ravel()).max())
+    _, _, hats = mesh.hidden_layers(network.dtype)
+    return Awake(1 + edges, edges, int(np.diff(hats.indptr).max()))
 
 
 @roundoff.register
@@ -112,6 +136,8 @@ def _(network: Surrogate, layers: ReLUNetwork, box: npt.NDArray) -> list[npt.NDA
 def _(network: P2Network, layers: ReLUNetwork, box: npt.NDArray) -> list[npt.NDArray[np.float64]]:
     """Lines, hats and outputs, where hats are off by e, values up to U, and surpluses up to S.
 
+    In numbers of a grid, where at most 13 hats are awake together, with eight edges each:
+
     - P1 part and products: each awake hat moves the first by U e; each edge between two awake ones,
       at most eight at a hat, adds 8 s (S(tₑ) − S(tᵢ) − S(tⱼ)), which moves by 4 S e at most.
     - A sawtooth's own rounding doubles from level to level, and its factor falls fourfold: 36 eps
@@ -122,12 +148,13 @@ def _(network: P2Network, layers: ReLUNetwork, box: npt.NDArray) -> list[npt.NDA
     off, eps = float(hats.max()), float(np.finfo(network.dtype).eps)
     if off > MOST_OFF:
         return _layer_by_layer(layers, box, None)
-    most = network.size
+    most, awake = network.size, _awake(network)
     bump = 4.0**network.levels * network.error_bound
-    edges = 8 * AWAKE_HATS
+    edges = awake.edges * awake.hats
     sawteeth = 8 * bump * 2 * edges
-    moved = off * (AWAKE_HATS * most + 4 * edges / 2 * bump)
-    rounded = eps * (36 * sawteeth + 2 * (AWAKE_HATS + edges + 2) * 2 * (13 * most + sawteeth))
+    moved = awake.neurons * off * (awake.hats * most + 4 * edges / 2 * bump)
+    terms = awake.neurons * (awake.hats + edges + 2)
+    rounded = eps * (36 * sawteeth + 2 * terms * 2 * (awake.hats * most + sawteeth))
     return [lines, hats, np.full(network.dim_out, moved + rounded)]
 
 

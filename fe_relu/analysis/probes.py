@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from fe_relu.layers.network import ReLUNetwork
 from fe_relu.networks.p1 import P1Network
+from fe_relu.networks.q1 import Q1Network
 
 #: Points of each kind that are looked at.
 COUNT = 16
@@ -22,8 +23,9 @@ def probes(network: Any) -> npt.NDArray[np.float64]:
     raise NotImplementedError
 
 
-@probes.register
-def _(network: P1Network) -> npt.NDArray[np.float64]:
+@probes.register(P1Network)
+@probes.register(Q1Network)
+def _(network: Any) -> npt.NDArray[np.float64]:
     """Between two vertices of the mesh."""
     rng, x = np.random.default_rng(7), network.mesh.vertices()
     one, other = x[:, rng.integers(0, x.shape[1], (2, 2 * COUNT))].swapaxes(0, 1)
@@ -52,8 +54,9 @@ def values_and_roundoff(
     raise NotImplementedError
 
 
-@values_and_roundoff.register
-def _(network: P1Network, x: npt.NDArray, eps: float) -> tuple[npt.NDArray, npt.NDArray]:
+@values_and_roundoff.register(P1Network)
+@values_and_roundoff.register(Q1Network)
+def _(network: Any, x: npt.NDArray, eps: float) -> tuple[npt.NDArray, npt.NDArray]:
     dtype = np.float32 if eps > np.finfo(np.float64).eps else np.float64
     values = np.atleast_2d(network(x.astype(dtype)))
     off = network.steepness * network.mesh.resolution(dtype, x) * network.size

@@ -22,6 +22,7 @@ from fe_relu.layers.network import ReLUNetwork
 from fe_relu.meshes.grid.grid import Grid
 from fe_relu.networks.p1 import P1Network
 from fe_relu.networks.p2 import P2Network
+from fe_relu.networks.q1 import Q1Network
 from fe_relu.sizes.report import SizeReport, size_report
 
 Row = tuple[str, str]
@@ -100,6 +101,11 @@ def described(network: Any) -> Described:
 def _(network: P1Network) -> Described:
     values = network.values
     return Described("P1 function", _mesh_rows(network.mesh), values.nbytes, values)
+
+
+@described.register
+def _(network: Q1Network) -> Described:
+    return Described("Q1 function", _mesh_rows(network.mesh), network.values.nbytes)
 
 
 @described.register

@@ -107,7 +107,7 @@ class Conversion:
         )
         object.__setattr__(self, "located", located)
         word = self.layout
-        if not located.division:
+        if self._degree == 2 or not located.mesh.is_simplicial:
             with together(V.mesh.comm):
                 word = divided(located.mesh, word)
         layout = spread_on(V.mesh.comm, word, numbers, self._division)

@@ -163,7 +163,7 @@ def locate(
         for k in range(stop - start):
             prefetch(cells.number, max(block.cell[k], 0))
         for k in range(stop - start):
-            number = max(np.int64(cells.number[max(block.cell[k], 0)]), 0)
+            number = np.int64(max(cells.number[max(block.cell[k], 0)], 0))
             prefetch(cells.shapes, 8 * number)
             prefetch(cells.corners, 4 * number)
         for k in range(stop - start):
