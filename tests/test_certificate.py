@@ -2,10 +2,12 @@
 """Certificates: lower ≤ sup |network − function| ≤ upper, exact only where it is."""
 
 import itertools
+from fractions import Fraction
 
 import numpy as np
 import pytest
 from dolfinx import fem, mesh
+from scipy.spatial import Delaunay
 
 from cases import (
     DIAGONALS,
@@ -23,6 +25,8 @@ from fe_relu import (
     function_from_network,
     network_from_function,
 )
+from fe_relu.meshes.simplices.mesh import SimplexMesh
+from fe_relu.meshes.simplices.overlay import largest_differences
 
 
 @pytest.mark.parametrize("diagonal", DIAGONALS)
@@ -213,3 +217,155 @@ def test_certificate_sees_outputs_side_by_side(comm):
     bent = ReLUNetwork((Affine([[1.0, 0.0]], [-0.25]), Affine([[1.0]], [0.0])))
     _, certificate = function_from_network(concatenate([bent, 3 * bent]), V)
     assert certificate.upper == pytest.approx(0.375, rel=1e-12)
+
+
+# Meshes of simplices
+
+
+def interval(comm, n, shift):
+    msh = mesh.create_interval(comm, n, [-1.0 + shift, 2.0 - shift])
+    msh.geometry.x[:, 0] += 0.1 * np.sin(3 * msh.geometry.x[:, 0] + shift)
+    return msh
+
+
+def plane(comm, n, shift):
+    msh = mesh.create_rectangle(comm, [[0, 0], [1, 1]], (n, n + 1))
+    x, y = msh.geometry.x[:, 0].copy(), msh.geometry.x[:, 1]
+    msh.geometry.x[:, 0] += 0.05 * np.sin(np.pi * x) * np.sin(5 * y + shift) + shift * y
+    return msh
+
+
+def bent_box(comm, n, shift):
+    """Of the unit cube if there is no shift, for faces stay where they are."""
+    msh = mesh.create_unit_cube(comm, n, n, n + 1)
+    x, y, z = (msh.geometry.x[:, k].copy() for k in range(3))
+    msh.geometry.x[:, 0] += 0.05 * np.sin(np.pi * x) * np.sin(5 * y + 2 * z) + shift * (1 + y)
+    return msh
+
+
+def whole_box(comm, n, shift):
+    msh = mesh.create_unit_cube(comm, n, n, n + 1)
+    msh.geometry.x[:, 0] += shift * (1 + msh.geometry.x[:, 1])
+    return msh
+
+
+SIMPLICES = {"intervals": interval, "triangles": plane, "tetrahedra": bent_box, "box": whole_box}
+
+
+@pytest.mark.parametrize("layout", ["replicated", "blocks"])
+@pytest.mark.parametrize("shift", [0.0, 0.2])
+@pytest.mark.parametrize("cells", SIMPLICES)
+def test_bounds_meet_on_another_mesh_of_simplices(comm, rng, cells, shift, layout):
+    """Shifted, cells reach beyond: of other tetrahedra, where there is a jump, that is a bound."""
+    make = SIMPLICES[cells]
+    u = random_function(fem.functionspace(make(comm, 3, 0.0), ("P", 1, (2,))), rng)
+    network = network_from_function(u, layout=layout, structured=False)
+    V = fem.functionspace(make(comm, 4, shift), ("P", 1, (2,)))
+    certificate, seen = certified(network, V, rng)
+    assert certificate.upper < 4
+    assert not certificate.exact
+    if cells != "tetrahedra" or not shift:
+        assert certificate.upper - certificate.lower < 1e-11
+        assert seen > 0.8 * certificate.upper
+
+
+@pytest.mark.parametrize("cells", SIMPLICES)
+def test_refining_simplices_loses_nothing(comm, rng, cells):
+    """Halved cells have all lines of the mesh; what is left is roundoff."""
+    msh = SIMPLICES[cells](comm, 3, 0.0)
+    msh.topology.create_entities(1)
+    finer = mesh.refine(msh)[0]
+    u = random_function(fem.functionspace(msh, ("P", 1)), rng)
+    network = network_from_function(u, structured=False)
+    certificate, _ = certified(network, fem.functionspace(finer, ("P", 1)), rng)
+    assert certificate.exact
+    assert certificate.upper < 1e-10
+
+
+@pytest.mark.parametrize(("dim", "seed"), [(1, 1), (1, 2), (2, 1), (2, 2), (2, 3), (3, 1)])
+def test_overlays_are_right_in_exact_arithmetic(dim, seed):
+    """Every vertex of what two cells share, by all planes that meet there, in rationals."""
+    rng = np.random.default_rng(seed)
+    one, other = simplices_of(rng, dim, 30 - 6 * dim, 2), simplices_of(rng, dim, 3 + dim)
+    sizes = (90, 9) if seed == 1 else (9, 90)  # so that vertices of the one or the other count
+    u, w = (
+        rng.integers(-size, size, (1, m.num_vertices)).astype(float)
+        for m, size in zip((one, other), sizes, strict=True)
+    )
+    found = largest_differences(one, u, other.vertices(), other.cells(), w)
+    vertices, cells, own = one.extended
+    padded = np.append(u[0], np.zeros(vertices.shape[1] - own))
+    for k, corners in enumerate(other.cells().T):
+        cell = exact_cell(other.vertices()[:, corners], w[0, corners])
+        inside, alone = Fraction(0), dict.fromkeys(range(dim + 1))
+        for s in cells.T:
+            lows, highs = (f(vertices[:, s], axis=1) for f in (np.min, np.max))
+            here = other.vertices()[:, corners]
+            if (lows <= here.max(axis=1)).all() and (here.min(axis=1) <= highs).all():
+                found_here, touched = on_pair(cell, exact_cell(vertices[:, s], padded[s]))
+                inside = max(inside, found_here)
+                alone = {corner: None for corner in alone if corner not in touched}
+        if dim < 3:
+            inside = max([inside, *(abs(Fraction(w[0, corners[corner]])) for corner in alone)])
+            assert found[0, k] == pytest.approx(float(inside), rel=1e-9, abs=1e-11)
+        else:  # beyond tetrahedra the function counts alone
+            bound = max(float(inside), np.abs(w[0, corners]).max())
+            assert min(abs(found[0, k] - float(inside)), abs(found[0, k] - bound)) < 1e-9
+
+
+def simplices_of(rng, dim, count, parts=1):
+    """Of points on a coarse lattice, so that meshes share some, and others touch."""
+    points = np.vstack(
+        [rng.integers(0, 4 * parts + 1, (count, dim)), [[0] * dim, [4 * parts] * dim]]
+    )
+    points = np.unique(points, axis=0) / parts
+    if dim == 1:
+        k = np.arange(len(points) - 1)
+        return SimplexMesh(points.T, np.array([k, k + 1]))
+    found = Delaunay(points, qhull_options="Qt Qbb Qc Qz Q12").simplices
+    edges = points[found[:, 1:]] - points[found[:, :1]]
+    found = found[np.abs(np.linalg.det(edges)) > 0.1]
+    names, cells = np.unique(found, return_inverse=True)
+    return SimplexMesh(points[names].T, cells.reshape(found.shape).T)
+
+
+def exact_cell(corners, values):
+    """Corners, rows (c, a) of barycentric coordinates c + a·x, and that of the function."""
+    dim = len(corners)
+    system = [[Fraction(1), *map(Fraction, x)] for x in corners.T]
+    rows = [solved(system, [Fraction(i == j) for j in range(dim + 1)]) for i in range(dim + 1)]
+    values = [Fraction(value) for value in values]
+    function = [
+        sum(v * row[a] for v, row in zip(values, rows, strict=True)) for a in range(dim + 1)
+    ]
+    return [tuple(map(Fraction, x)) for x in corners.T], rows, function
+
+
+def solved(matrix, right):
+    """The solution of a linear system, None if there is not one only."""
+    rows = [[*row, b] for row, b in zip(matrix, right, strict=True)]
+    for k in range(len(rows)):
+        pivot = next((i for i in range(k, len(rows)) if rows[i][k] != 0), None)
+        if pivot is None:
+            return None
+        rows[k], rows[pivot] = rows[pivot], rows[k]
+        rows[k] = [entry / rows[k][k] for entry in rows[k]]
+        for i in range(len(rows)):
+            if i != k:
+                rows[i] = [a - rows[i][k] * b for a, b in zip(rows[i], rows[k], strict=True)]
+    return [row[-1] for row in rows]
+
+
+def on_pair(one, other):
+    """The largest difference at vertices of what two cells share, and corners of one that are."""
+    planes, largest, touched = one[1] + other[1], Fraction(0), set()
+    for chosen in itertools.combinations(planes, len(one[0][0])):
+        x = solved([row[1:] for row in chosen], [-row[0] for row in chosen])
+        if x is not None and all(at(row, x) >= 0 for row in planes):
+            largest = max(largest, abs(at(one[2], x) - at(other[2], x)))
+            touched |= {k for k, corner in enumerate(one[0]) if corner == tuple(x)}
+    return largest, touched
+
+
+def at(row, x):
+    return row[0] + sum(a * b for a, b in zip(row[1:], x, strict=True))

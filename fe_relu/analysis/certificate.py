@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 import numpy.typing as npt
 
-from fe_relu.analysis.lipschitz import reach, slopes, steepest
+from fe_relu.analysis.lipschitz import reach, slopes, steepest, steepest_inside
 from fe_relu.analysis.patches import Patch
 from fe_relu.analysis.piecewise import NODAL_FACTOR, Triangles, samples_of
 from fe_relu.hierarchy.surrogate import Surrogate
@@ -20,6 +20,7 @@ from fe_relu.meshes.grid.grid import Grid, on_grid
 from fe_relu.meshes.grid.overlay import overlay_points
 from fe_relu.meshes.mesh import Mesh
 from fe_relu.meshes.simplices.mesh import SimplexMesh
+from fe_relu.meshes.simplices.overlay import largest_differences
 from fe_relu.networks.nodal import NodalNetwork
 from fe_relu.networks.p1 import P1Network
 from fe_relu.networks.p2 import P2Network
@@ -120,12 +121,34 @@ def _seen(network: Callable, triangles: Triangles) -> npt.NDArray:
 def _(network: P1Network, triangles: Triangles) -> Bounds:
     """The difference of two P1 functions is P1 on the overlay of both meshes.
 
-    Its sup is attained at a vertex of the overlay. On a grid all of those are looked at; elsewhere
-    some points are, and slopes bound what lies between.
+    Its sup is attained at a vertex of the overlay, and all of those are looked at. Only in cells
+    that reach beyond tetrahedra that are no box, where the network jumps to 0, it is a bound.
     """
     if network.mesh.is_structured:
         return _on_overlay(network, network, on_grid(network.mesh, CERTIFIED), 1, triangles)
-    return _by_slopes(network, triangles)
+    return _on_cells(network, triangles)
+
+
+def _on_cells(network: P1Network | P2Network, triangles: Triangles) -> Bounds:
+    """From the P1 parts on the overlay of two meshes of simplices, and what each adds to its own.
+
+    A point of the overlay is found up to roundoff of coordinates, times the slopes of both.
+    """
+    roundoff, seen = _roundoff(network, triangles), _seen(network, triangles)
+    whole = network.whole()
+    mesh, values = cast(SimplexMesh, whole.mesh), np.atleast_2d(whole.values).astype(float)
+    points, corners = triangles.points.astype(float), triangles.corners
+    nodal = triangles.values.astype(float)
+    most = largest_differences(mesh, values, points, corners, nodal)
+    dtype = _coarsest(network.dtype, triangles.points.dtype, triangles.values.dtype)
+    slope = steepest_inside(mesh, values, 1) + slopes(points, corners, nodal)
+    allowed, bumps = roundoff + mesh.roundoff(dtype, points) * slope, triangles.bumps()
+    if network.degree == 2:
+        bumps = bumps + whole.part.largest_bump(values) + network.error_bound
+    lower = float(np.fmax.reduce(np.ravel(seen - roundoff), initial=0))
+    if network.degree == 1 and triangles.surpluses is None:
+        lower = max(lower, float((most - allowed).max(initial=0)))
+    return Bounds.of(lower, most + bumps + allowed, allowed)
 
 
 def _by_slopes(network: P1Network | P2Network, triangles: Triangles) -> Bounds:
@@ -150,7 +173,8 @@ def _(network: Surrogate, triangles: Triangles) -> Bounds:
 def _(network: P2Network, triangles: Triangles) -> Bounds:
     """The network with one level is P1 on a finer lattice; the others add little to it."""
     if not network.mesh.is_structured:
-        return _by_slopes(network, triangles)
+        one, other = _by_slopes(network, triangles), _on_cells(network, triangles)
+        return replace(one, upper=min(one.upper, other.upper), exact=one.exact or other.exact)
     one_level, grid = replace(network, levels=1), on_grid(network.mesh, CERTIFIED)
     # Red refinement of a crossed cell has lines through the quarters of its sides.
     factor = 4 if grid.has_centres else 2
