@@ -7,6 +7,7 @@ import numpy as np
 
 from fe_relu.basics.arguments import checked_levels
 from fe_relu.layers.bubbles import MAX_LEVELS, DeepNetwork, bubble_network, squares
+from fe_relu.layers.chebyshev import analytic_network, chebyshev_network
 from fe_relu.layers.maxima import maximum_network, maximum_of, minimum_network
 from fe_relu.layers.network import Affine, ReLUNetwork
 from fe_relu.layers.polynomials import monomial_network, polynomial_network
@@ -14,7 +15,9 @@ from fe_relu.layers.polynomials import monomial_network, polynomial_network
 __all__ = [
     "MAX_LEVELS",
     "DeepNetwork",
+    "analytic_network",
     "bubble_network",
+    "chebyshev_network",
     "maximum_network",
     "maximum_of",
     "minimum_network",

@@ -45,7 +45,7 @@ def monomial_network(power: int, levels: int) -> DeepNetwork:
     power = checked_integer("power", power)
     if power < 1:
         raise ValueError(f"power must be at least 1, not {power}; x^0 is constant")
-    scheme = _variables(np.eye(1), np.zeros(1), levels, squared=power > 1)
+    scheme = variables(np.eye(1), np.zeros(1), levels, squared=power > 1)
     scheme = scheme.set("result", scheme["x" if power == 1 else "xx"])
     for position, digit in enumerate(f"{power:b}"[1:]):
         if position > 0:
@@ -96,13 +96,13 @@ def polynomial_network(
         True
     """
     levels = checked_levels(levels, 0, MAX_LEVELS)
-    given = _real_array("coefficients", coefficients)
+    given = real_array("coefficients", coefficients)
     if given.ndim not in {1, 2} or given.size == 0:
         raise ValueError(
             "coefficients must have shape (n,) for one variable or (n, m) for two, and not be "
             f"empty; these have shape {given.shape}"
         )
-    middle, radius = _middle_and_radius(domain, given.ndim)
+    middle, radius = middle_and_radius(domain, given.ndim)
     scaled = given.reshape(len(given), -1)
     with np.errstate(all="ignore"):
         for m, r in zip(middle, radius, strict=True):
@@ -111,7 +111,7 @@ def polynomial_network(
         if not np.isfinite([np.abs(scaled).sum(), weight.sum(), bias.sum()]).all():
             raise ValueError(f"the polynomial scaled from {domain!r} to [-1, 1] overflows float64")
     squared = bool(scaled[2:].any() or scaled[:, 2:].any())
-    scheme = _variables(weight, bias, levels, squared=squared)
+    scheme = variables(weight, bias, levels, squared=squared)
     if given.ndim == 1:
         return _nested(scheme, scaled, inner="x")
     candidates = (
@@ -121,7 +121,7 @@ def polynomial_network(
     return min(candidates, key=lambda network: (network.num_neurons, network.error_bound))
 
 
-def _variables(weight: npt.NDArray, bias: npt.NDArray, levels: int, *, squared: bool) -> Scheme:
+def variables(weight: npt.NDArray, bias: npt.NDArray, levels: int, *, squared: bool) -> Scheme:
     """The scaled variables x and y and their squares xx and yy, 0 where none is needed or there."""
     dim = len(bias)
     names = ["x", "y"][:dim]
@@ -188,9 +188,9 @@ def _powers(middle: float, radius: float, count: int) -> npt.NDArray:
     return rows
 
 
-def _middle_and_radius(domain: object, dim: int) -> tuple[npt.NDArray, npt.NDArray]:
+def middle_and_radius(domain: object, dim: int) -> tuple[npt.NDArray, npt.NDArray]:
     """Of the interval in each variable, checked."""
-    box = _real_array("domain", domain)
+    box = real_array("domain", domain)
     wanted, shape = (("(a, b)", (2,)), ("((a, b), (c, d))", (2, 2)))[dim - 1]
     if box.shape != shape:
         raise ValueError(f"the domain for {dim} variable(s) must be {wanted}, not {domain!r}")
@@ -200,7 +200,7 @@ def _middle_and_radius(domain: object, dim: int) -> tuple[npt.NDArray, npt.NDArr
     return low / 2 + high / 2, high / 2 - low / 2
 
 
-def _real_array(name: str, values: object) -> npt.NDArray:
+def real_array(name: str, values: object) -> npt.NDArray:
     """Finite real numbers as float64."""
     array = np.asarray(values)
     if array.dtype.kind not in "fiu":

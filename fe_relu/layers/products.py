@@ -29,25 +29,40 @@ from fe_relu.layers.network import Affine, ReLUNetwork
 
 @dataclass(frozen=True, eq=False)
 class Quantity:
-    """row · z + bias for numbers z in [−1, 1], off by at most `error` from what it stands for."""
+    """row · z + bias for numbers z in [−1, 1], off by at most `error` from what it stands for.
+
+    Both are known to be at most `most` in magnitude, if that is less than what the row says.
+    """
 
     row: npt.NDArray
     bias: float = 0.0
     error: float = 0.0
+    most: float = np.inf
 
     @property
     def bound(self) -> float:
-        return float(np.abs(self.row).sum() + abs(self.bias))
+        return min(float(np.abs(self.row).sum() + abs(self.bias)), self.most)
 
     @property
     def is_constant(self) -> bool:
         return not self.row.any()
 
     def __add__(self, other: Quantity) -> Quantity:
-        return Quantity(self.row + other.row, self.bias + other.bias, self.error + other.error)
+        return Quantity(
+            self.row + other.row,
+            self.bias + other.bias,
+            self.error + other.error,
+            self.most + other.most,
+        )
 
     def __mul__(self, factor: float) -> Quantity:
-        return Quantity(self.row * factor, self.bias * factor, self.error * abs(factor))
+        size = abs(factor)
+        most = self.most * size if size else 0.0
+        return Quantity(self.row * factor, self.bias * factor, self.error * size, most)
+
+    def within(self, most: float) -> Quantity:
+        """The same, known to be at most that in magnitude, as it is and as it should be."""
+        return replace(self, most=most)
 
     def unit(self) -> npt.NDArray:
         """The row and the bias, scaled so that the quantity is in [−1, 1]."""
