@@ -121,7 +121,8 @@ def sizes() -> None:
         needed = ["–" if n is None else n for n in (report.layers_needed, report.numbers_needed)]
         print(
             f"{name:<31s}        {report.hidden_layers:7d}  {needed[0]!s:>5s}  "
-            f"{report.layers_enough:5d}  {report.neurons:8d}  {report.numbers:7d}  {needed[1]!s:>6s}  {report.bits:8d}"
+            f"{report.layers_enough:5d}  {report.neurons:8d}  {report.numbers:7d}  "
+            f"{needed[1]!s:>6s}  {report.bits:8d}"
         )
 
 

@@ -27,11 +27,15 @@ TOWER = (
     ({"cli": "the command line"}, "#f9e9d8"),
     ({"plot": "pictures", "deep": "networks of polynomials"}, "#f9e9d8"),
     (
-        {"formats": "networks leave and come back", "fenicsx": "all that knows DOLFINx"},
+        {
+            "formats": "files, ONNX, torch",
+            "fenicsx": "knows DOLFINx",
+            "sizes": "how large?",
+        },
         "#f9e9d8",
     ),
     ({"analysis": "what a network is, and what is proven of it"}, "#e1eef7"),
-    ({"hierarchy": "nested meshes: small networks with a proven error"}, "#e1eef7"),
+    ({"hierarchy": "nested meshes: small networks", "cpwl": "sums of maxima"}, "#e1eef7"),
     ({"networks": "a mesh, values and a layout are a network"}, "#e1eef7"),
     ({"meshes": "shapes: vertices, cells, and which of them count at a point"}, "#dcefe4"),
     (
