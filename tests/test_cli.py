@@ -716,6 +716,31 @@ def test_a_process_that_a_rank_starts_is_no_rank():
         ("blocked", "eval u v -o w", "needs mpi4py"),
     ],
 )
+#: A process that waits for ranks which never start, or start at once.
+WAITING = """
+import sys, time
+from fe_relu.parallel import launched
+launched.PATIENCE, launched.PATIENCE_AT_START = 0.2, float(sys.argv[1])
+with launched._watched():
+    time.sleep(float(sys.argv[2]))
+print("started")
+"""
+
+
+def test_a_rank_whose_others_never_start_says_so_and_ends():
+    def waited(*seconds):
+        command = [sys.executable, "-c", WAITING, *seconds]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+    alone = waited("1", "50")
+    assert (alone.returncode, alone.stdout) == (-9, "")
+    assert "the others have not started it too; env -u OMPI_COMM_WORLD_SIZE" in alone.stderr
+    assert alone.stderr.count("\n") == 1
+    late, prompt = waited("50", "1"), waited("50", "0")
+    assert (late.returncode, late.stdout) == (0, "started\n")
+    assert (prompt.returncode, prompt.stdout, prompt.stderr) == (0, "started\n", "")
+
+
 def test_errors_of_one_rank_and_of_all_are_told_once_and_end_all(scene, words, told):
     (error,) = errors_in(typed(*words.split(), start=(*MPIRUN, *staged(scene))))
     assert told in error

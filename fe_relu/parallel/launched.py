@@ -8,9 +8,12 @@ inherits the rank's environment, but is not a rank: nobody would answer it.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NoReturn
 
 from fe_relu.basics.refusals import needed
 
@@ -31,6 +34,16 @@ ADDRESSES = ("PMIX_NAMESPACE", "PMIX_RANK", "PMIX_SERVER_", "PMI_", *sum(LAUNCHE
 #: launcher ends the others when it has.
 PATIENCE = 10.0
 
+#: Seconds for all ranks to start, before this process is taken for the only one.
+PATIENCE_AT_START = 300.0
+
+#: What a process says that waits for others.
+ALONE = (
+    "fe-relu: the environment says that this is one of several MPI ranks, and the others have not "
+    "started it too; env -u OMPI_COMM_WORLD_SIZE -u PMI_SIZE -u MV2_COMM_WORLD_SIZE before the "
+    "command makes it a process of its own"
+)
+
 
 def is_first() -> bool:
     """Whether this is a serial process or rank 0."""
@@ -47,9 +60,46 @@ def world() -> MPI.Comm | None:
     """
     if all(os.environ.get(size, "1") == "1" for size, _ in LAUNCHERS):
         return None
-    with needed("mpi4py", "running on several ranks"):
+    with needed("mpi4py", "running on several ranks"), _watched():
         from mpi4py import MPI
     return MPI.COMM_WORLD.Dup() if MPI.COMM_WORLD.size > 1 else None
+
+
+@contextmanager
+def _watched() -> Iterator[None]:
+    """Ends this process, and says why, if the other ranks do not start what this one starts.
+
+    Where MPI is started, a process waits for all ranks and lets no other thread of it run; so it is
+    another process that watches.
+    """
+    if not hasattr(os, "fork"):
+        yield
+        return
+    own = os.getpid()
+    watcher = os.fork()
+    if watcher == 0:
+        _watch(own)
+    try:
+        yield
+    finally:
+        os.kill(watcher, signal.SIGKILL)
+        os.waitpid(watcher, 0)
+
+
+def _watch(process: int) -> NoReturn:
+    """Waits for the end of a process, or ends it after `PATIENCE_AT_START`; then ends itself."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+    start, told = time.monotonic(), False
+    while os.getppid() == process:
+        waited = time.monotonic() - start
+        if waited > PATIENCE and not told:
+            os.write(2, f"{ALONE}\n".encode())
+            told = True
+        if waited > PATIENCE_AT_START:
+            os.kill(process, signal.SIGKILL)
+        time.sleep(0.1)
+    os._exit(0)
 
 
 def leave() -> None:
