@@ -708,14 +708,6 @@ def test_a_process_that_a_rank_starts_is_no_rank():
     assert len(errors_in(typed("dance", start=start))) == 1
 
 
-@pytest.mark.parametrize(
-    ("scene", "words", "told"),
-    [
-        ("uneven", "eval u v -o w", "'known to one rank'"),
-        ("late", "dance", "invalid choice: 'dance'"),
-        ("blocked", "eval u v -o w", "needs mpi4py"),
-    ],
-)
 #: A process that waits for ranks which never start, or start at once.
 WAITING = """
 import sys, time
@@ -741,6 +733,14 @@ def test_a_rank_whose_others_never_start_says_so_and_ends():
     assert (prompt.returncode, prompt.stdout, prompt.stderr) == (0, "started\n", "")
 
 
+@pytest.mark.parametrize(
+    ("scene", "words", "told"),
+    [
+        ("uneven", "eval u v -o w", "'known to one rank'"),
+        ("late", "dance", "invalid choice: 'dance'"),
+        ("blocked", "eval u v -o w", "needs mpi4py"),
+    ],
+)
 def test_errors_of_one_rank_and_of_all_are_told_once_and_end_all(scene, words, told):
     (error,) = errors_in(typed(*words.split(), start=(*MPIRUN, *staged(scene))))
     assert told in error
