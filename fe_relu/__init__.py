@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from fe_relu.networks.p1 import P1Network
     from fe_relu.networks.p2 import P2Network
     from fe_relu.networks.q1 import Q1Network
+    from fe_relu.regions.regions import LinearRegions, linear_regions
     from fe_relu.sizes.activations import ActivationStatistics, activation_statistics
     from fe_relu.sizes.report import SizeReport, size_report
     from fe_relu.sizes.simplify import simplify
@@ -48,6 +49,7 @@ __all__ = [
     "FileFormatError",
     "Grid",
     "HierarchicalNetwork",
+    "LinearRegions",
     "NetworkBounds",
     "NotP1Error",
     "NotStructuredError",
@@ -67,6 +69,7 @@ __all__ = [
     "grid_from_mesh",
     "hierarchical_from_function",
     "interpolation_plan",
+    "linear_regions",
     "load",
     "network_from_function",
     "p1_from_relu",
@@ -116,6 +119,8 @@ _HOMES = {
     "size_report": "sizes.report",
     "simplify": "sizes.simplify",
     "Q1Network": "networks.q1",
+    "LinearRegions": "regions.regions",
+    "linear_regions": "regions.regions",
 }
 
 

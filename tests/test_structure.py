@@ -18,6 +18,7 @@ FLOORS = [
     {"meshes"},
     {"networks"},
     {"cpwl", "hierarchy"},
+    {"regions"},
     {"analysis"},
     {"fenicsx", "formats", "sizes"},
     {"deep", "plot"},

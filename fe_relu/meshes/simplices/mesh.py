@@ -67,6 +67,11 @@ class SimplexMesh:
         object.__setattr__(self, "vertex_array", points)
         object.__setattr__(self, "cell_array", corners)
 
+    @staticmethod
+    def conforming(vertices: npt.NDArray, cells: npt.NDArray) -> SimplexMesh:
+        """The mesh of arrays that are one by construction; that they conform is not checked."""
+        return _unchecked(*checked_arrays(vertices, cells))
+
     @cached_property
     def digest(self) -> bytes:
         """A number that only equal meshes share."""
