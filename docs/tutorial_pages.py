@@ -8,6 +8,8 @@ import jupytext
 #: Demos in the order of the tutorial, each with what a reader comes for.
 DEMOS = {
     "poisson": "solve, convert, evaluate, convert back",
+    "gmsh": "a plate with holes, elasticity, and an ONNX file of it",
+    "box": "tetrahedra in two hidden layers",
     "heat": "a network in every time step",
     "surrogate": "small networks with a proven error",
     "p1_p2": "quadratic elements as deep networks",

@@ -29,6 +29,16 @@ CASES = {
         "surrogate.png",
     ),
     "demo_heat": (["8", "5"], ["5 steps", "ms a step", "hottest point"], "heat.png"),
+    "demo_gmsh": (
+        ["0", "3000"],
+        ["1,443, 2,580", "points in holes", "identical", "exact", "onnxruntime, µs"],
+        "gmsh.png",
+    ),
+    "demo_box": (
+        ["3", "3000"],
+        ["112, 324", "→ 560 → 1", "identical", "exact", "sup |difference|"],
+        "box.png",
+    ),
     "demo_p1_p2": (["4"], ["2 x 2", "10 x 10", "4 x 4", "better", "81 / 576"], "p1_p2.png"),
 }
 
