@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     )
     from fe_relu.fenicsx.interpolation import function_from_network, interpolation_plan
     from fe_relu.fenicsx.meshes import grid_from_mesh
+    from fe_relu.fenicsx.regions import mesh_from_network
     from fe_relu.fenicsx.spaces import UnsupportedFunctionError
     from fe_relu.formats.files import FileFormatError, load, save
     from fe_relu.formats.onnx import to_onnx
@@ -71,6 +72,7 @@ __all__ = [
     "interpolation_plan",
     "linear_regions",
     "load",
+    "mesh_from_network",
     "network_from_function",
     "p1_from_relu",
     "save",
@@ -95,6 +97,7 @@ _HOMES = {
     "function_from_network": "fenicsx.interpolation",
     "interpolation_plan": "fenicsx.interpolation",
     "grid_from_mesh": "fenicsx.meshes",
+    "mesh_from_network": "fenicsx.regions",
     "UnsupportedFunctionError": "fenicsx.spaces",
     "FileFormatError": "formats.files",
     "load": "formats.files",
