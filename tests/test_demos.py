@@ -121,6 +121,17 @@ def test_model_of_scaling_prints_and_draws(comm, monkeypatch, tmp_path, capsys):
         assert (tmp_path / "scaling.png").stat().st_size > 10_000
 
 
+def test_model_of_partitions_misses_no_rank(comm, monkeypatch, capsys):
+    """It asserts of every point that the rank that has it is asked."""
+    monkeypatch.setattr(sys, "argv", ["model_partitions", "16"])
+    if comm.rank == 0:  # it simulates ranks, and needs no others
+        runpy.run_path(str(DEMOS / "model_partitions.py"), run_name="__main__")
+        printed = capsys.readouterr().out
+        assert "triangles, 2,048 cells" in printed
+        assert "tetrahedra, 2,058 cells" in printed
+        assert "as much as" in printed
+
+
 def test_export_benchmark_prints_its_table(comm, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["benchmark_export", "8", "500"])
     runpy.run_path(str(DEMOS / "benchmark_export.py"), run_name="__main__")
