@@ -6,6 +6,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from dolfinx import fem, mesh
 from scipy.spatial import Delaunay
 
 import fe_relu
@@ -78,6 +79,25 @@ def test_what_is_needed_and_enough():
         report = fe_relu.size_report(network)
         found = report.layers_needed, report.layers_enough, report.numbers_needed
         assert found == (needed, enough, numbers)
+
+
+@pytest.mark.parametrize("layout", ["replicated", "blocks"])
+def test_networks_that_ranks_share_are_reported_whole(comm, layout):
+    msh = mesh.create_rectangle(comm, [[0, 0], [2, 1]], (12, 8))
+    u = fem.Function(fem.functionspace(msh, ("P", 1)))
+    u.interpolate(lambda x: 1 + x[0] * x[1])
+    u.x.scatter_forward()
+    network = fe_relu.network_from_function(u, layout=layout)
+    alone = network.gather()
+    hierarchical = hierarchical_from_network(network, levels=1)
+    x = np.random.default_rng(comm.rank).random((2, 20))
+    assert fe_relu.size_report(network) == fe_relu.size_report(alone)
+    assert fe_relu.size_report(hierarchical) == fe_relu.size_report(alone)
+    surrogate = hierarchical.compress(tol=0.05)
+    assert fe_relu.size_report(surrogate).widths == surrogate.explicit().widths
+    for one in (network, hierarchical):
+        found = fe_relu.activation_statistics(one, x)
+        assert (found.mean == fe_relu.activation_statistics(alone, x).mean).all()
 
 
 def test_one_layer_is_never_zero_far_away_and_not_zero(rng):

@@ -25,7 +25,7 @@ import numpy as np
 from fe_relu.hierarchy.basis import HierarchicalNetwork
 from fe_relu.hierarchy.surrogate import Surrogate
 from fe_relu.layers.network import ReLUNetwork
-from fe_relu.networks.nodal import NodalNetwork
+from fe_relu.networks.nodal import NodalNetwork, whole_of
 from fe_relu.sizes.explicit import explicit_size
 
 
@@ -120,6 +120,7 @@ def size_report(network: Any) -> SizeReport:
 
 
 def _report(network: Any) -> SizeReport:
+    network = whole_of(network)
     size = explicit_size(network)
     counted = size.nonzeros + size.neurons + network.dim_out
     return SizeReport(
@@ -134,8 +135,13 @@ def _report(network: Any) -> SizeReport:
     )
 
 
-for kind in (ReLUNetwork, NodalNetwork, HierarchicalNetwork, Surrogate):
+for kind in (ReLUNetwork, NodalNetwork, Surrogate):
     size_report.register(kind, _report)
+
+
+@size_report.register
+def _(network: HierarchicalNetwork) -> SizeReport:
+    return size_report(network.to_p1())
 
 
 @singledispatch
@@ -155,11 +161,6 @@ def _(network: NodalNetwork) -> int:
 
 
 @layers_needed.register
-def _(network: HierarchicalNetwork) -> int | None:
-    return layers_needed(network.to_p1())
-
-
-@layers_needed.register
 def _(network: Surrogate) -> int:
     return 2 if np.any(network.coefficients) else 0
 
@@ -173,11 +174,6 @@ def free_values(network: Any) -> int | None:
 @free_values.register
 def _(network: NodalNetwork) -> int:
     return network.node_mesh.num_vertices * network.dim_out
-
-
-@free_values.register
-def _(network: HierarchicalNetwork) -> int:
-    return network.mesh.num_vertices * network.dim_out
 
 
 @free_values.register
