@@ -66,12 +66,13 @@ class MaxDecomposition:
         x = checked_points(x, self.dim)
         values = np.empty(x.shape[1])
         step = max(1, CHUNK // max(1, self.num_terms))
+        middle = self.apexes.mean(axis=0) if self.num_terms else np.zeros(self.dim)
+        offsets = np.einsum("mkd,md->km", self.gradients, self.apexes - middle)
         for start in range(0, len(values), step):
-            some = x[:, start : start + step]
+            some = x[:, start : start + step] - middle[:, None]
             highest = np.zeros((self.num_terms, some.shape[1]))
             for row in range(self.dim):
-                rising = self.gradients[:, row] @ some
-                rising -= np.einsum("md,md->m", self.gradients[:, row], self.apexes)[:, None]
+                rising = self.gradients[:, row] @ some - offsets[row][:, None]
                 np.maximum(highest, rising, out=highest)
             values[start : start + step] = self.signs @ highest
         return values + self.slope @ x + self.constant
