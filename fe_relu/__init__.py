@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from fe_relu.networks.p1 import P1Network
     from fe_relu.networks.p2 import P2Network
     from fe_relu.networks.q1 import Q1Network
+    from fe_relu.regions.contours import contours
+    from fe_relu.regions.functionals import argmax, argmin, integral, norm
     from fe_relu.regions.regions import LinearRegions, linear_regions
     from fe_relu.sizes.activations import ActivationStatistics, activation_statistics
     from fe_relu.sizes.report import SizeReport, size_report
@@ -62,18 +64,23 @@ __all__ = [
     "Surrogate",
     "UnsupportedFunctionError",
     "activation_statistics",
+    "argmax",
+    "argmin",
     "bounds",
     "concatenate",
+    "contours",
     "from_onnx",
     "from_torch",
     "function_from_network",
     "grid_from_mesh",
     "hierarchical_from_function",
+    "integral",
     "interpolation_plan",
     "linear_regions",
     "load",
     "mesh_from_network",
     "network_from_function",
+    "norm",
     "p1_from_relu",
     "save",
     "simplify",
@@ -122,6 +129,11 @@ _HOMES = {
     "size_report": "sizes.report",
     "simplify": "sizes.simplify",
     "Q1Network": "networks.q1",
+    "contours": "regions.contours",
+    "argmax": "regions.functionals",
+    "argmin": "regions.functionals",
+    "integral": "regions.functionals",
+    "norm": "regions.functionals",
     "LinearRegions": "regions.regions",
     "linear_regions": "regions.regions",
 }

@@ -34,6 +34,7 @@ MOST_MODULES = 12
 PLACES = {
     "adios2": "fenicsx",
     "adios4dolfinx": "fenicsx",
+    "basix": "fenicsx",
     "dolfinx": "fenicsx",
     "io4dolfinx": "fenicsx",
     "llvmlite": "basics",
