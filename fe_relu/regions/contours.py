@@ -51,8 +51,8 @@ def contours(network: Any, value: float, domain: Any) -> list[npt.NDArray[np.flo
     if not np.isfinite(value):
         raise ValueError(f"the value of a contour must be finite, not {value}")
     *hidden, output = layers.layers
-    both = Affine([[1.0], [-1.0]], [-float(value), float(value)])
-    away = ReLUNetwork((*hidden, both @ output, Affine([[1.0, 1.0]], [0.0])))
+    both = Affine(np.array([[1.0], [-1.0]]), np.array([-float(value), float(value)]))
+    away = ReLUNetwork((*hidden, both @ output, Affine(np.ones((1, 2)), np.zeros(1))))
     regions = linear_regions(away, domain)
     on = regions.values == 0
     starts, counts = regions.corners, np.diff(regions.offsets)
@@ -68,7 +68,7 @@ def contours(network: Any, value: float, domain: Any) -> list[npt.NDArray[np.flo
 def _lines(edges: npt.NDArray[np.int64]) -> list[list[int]]:
     """Edges (2, e) as paths: from ends and crossings first, then what is left, which closes."""
     beside: dict[int, set[int]] = {}
-    for a, b in edges.T.tolist():
+    for a, b in zip(*(side.tolist() for side in edges), strict=True):
         beside.setdefault(a, set()).add(b)
         beside.setdefault(b, set()).add(a)
     ends = [v for v, others in beside.items() if len(others) != 2]

@@ -19,7 +19,7 @@ STRAIGHT = 2.0**-36
 
 
 def merged(
-    faces: HalfEdges, pieces: npt.NDArray[np.float64]
+    faces: HalfEdges, slopes: npt.NDArray[np.float64]
 ) -> tuple[HalfEdges, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Fewer faces, the vertices that are left, and an old face in each of the new ones.
 
@@ -29,7 +29,7 @@ def merged(
 
     Args:
         faces: All that the network may bend across.
-        pieces: Slope and constant on each face, shape (faces, k, 3).
+        slopes: The gradient on each face, shape (faces, k, 2).
     """
     edges = faces.num_edges
     origins, nexts = faces.origins[:edges].copy(), faces.nexts[:edges].copy()
@@ -37,7 +37,7 @@ def merged(
     face = np.empty(edges, np.int64)
     _label(nexts, faces.starts[: faces.num_faces], face)
     inner = np.flatnonzero((twins >= 0) & (twins > np.arange(edges)))
-    slopes = pieces[:, :, :2].reshape(len(pieces), -1)
+    slopes = slopes.reshape(faces.num_faces, -1)
     jump = np.abs(slopes[face[inner]] - slopes[face[twins[inner]]]).max(axis=1)
     flat = inner[jump <= BEND * np.abs(slopes).max()]
     removed = np.zeros(edges, np.bool_)

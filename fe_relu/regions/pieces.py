@@ -20,53 +20,51 @@ from fe_relu.regions.layerwise import Layer, Step
 CHUNK = 512
 
 
-def affine_pieces(
+def slopes_of_faces(
     layers: Sequence[Layer], steps: Sequence[Step], faces: int
 ) -> npt.NDArray[np.float64]:
-    """Slope and constant on each face, shape (faces, k, dim + 1).
+    """The gradient on each face, shape (faces, k, dim).
 
     Args:
         layers: Weight and bias of each layer.
         steps: What each hidden layer did to the faces.
         faces: How many there are.
     """
-    weight, bias = layers[0]
-    once = np.hstack([weight, bias[:, None]]).T.copy()
-    pieces = np.repeat(once[None], 1 if steps else faces, axis=0)
+    slopes = np.repeat(layers[0][0].T[None], 1 if steps else faces, axis=0)
     first = True
-    for step, (weight, bias) in zip(steps, layers[1:], strict=True):
+    for step, (weight, _) in zip(steps, layers[1:], strict=True):
         parents = np.zeros_like(step.parents) if first else step.parents
-        pieces, first = _through(pieces, parents, step.active, weight, bias), False
-    return pieces.transpose(0, 2, 1)
+        slopes, first = _through(slopes, parents, step.active, weight), False
+    return slopes.transpose(0, 2, 1)
 
 
 def _through(
-    pieces: npt.NDArray[np.float64],
+    slopes: npt.NDArray[np.float64],
     parents: npt.NDArray[np.int64],
     active: npt.NDArray[np.uint64],
     weight: npt.NDArray[np.float64],
-    bias: npt.NDArray[np.float64],
 ) -> npt.NDArray[np.float64]:
-    """The next layer's affine functions (faces, dim + 1, m) from those of this one's neurons."""
-    faces, parts, width = len(parents), pieces.shape[1], len(bias)
-    passed = np.empty((faces, parts, width))
-    buffer = np.empty((min(CHUNK, faces), parts, pieces.shape[2]))
+    """The next layer's slopes (faces, dim, m) from those of this one's neurons."""
+    faces, (_, dim, width) = len(parents), slopes.shape
+    passed = np.empty((faces * dim, len(weight)))
+    buffer = np.empty((min(CHUNK, faces), dim, width))
+    slopes = np.ascontiguousarray(slopes)
     for start in range(0, faces, CHUNK):
         some = slice(start, start + CHUNK)
         held = buffer[: len(parents[some])]
-        _masked(pieces, parents[some], active[some], held)
-        np.matmul(held, weight.T, out=passed[some])
-    passed[:, -1] += bias
-    return passed
+        _masked(slopes, parents[some], active[some], held)
+        rows = passed[dim * start : dim * (start + CHUNK)]
+        np.matmul(held.reshape(len(rows), width), weight.T, out=rows)
+    return passed.reshape(faces, dim, len(weight))
 
 
 @compiled
-def _masked(pieces: Any, parents: Any, active: Any, held: Any) -> None:
-    """The affine functions of neurons that are active on a face; 0 for the others."""
+def _masked(slopes: Any, parents: Any, active: Any, held: Any) -> None:
+    """The slopes of neurons that are active on a face; 0 for the others."""
     one = np.uint64(1)
     for f in range(parents.size):
         for d in range(held.shape[1]):
-            source, target = pieces[parents[f], d], held[f, d]
+            source, target = slopes[parents[f], d], held[f, d]
             for w in range(active.shape[1]):
                 mask, first = active[f, w], 64 * w
                 for j in range(first, min(first + 64, target.size)):

@@ -23,7 +23,7 @@ from fe_relu.regions.halfedges import loops, of_loops
 from fe_relu.regions.layerwise import TOLERANCE_UNITS, Layer, Step, cut_by_layers
 from fe_relu.regions.line import knots
 from fe_relu.regions.merging import BEND, merged
-from fe_relu.regions.pieces import activity, affine_pieces
+from fe_relu.regions.pieces import activity, slopes_of_faces
 from fe_relu.regions.triangles import triangulated
 
 #: So many regions are refused, unless more are allowed.
@@ -74,22 +74,24 @@ class LinearRegions:
         return np.split(self.corners, self.offsets[1:-1])
 
     @cached_property
-    def _pieces(self) -> npt.NDArray[np.float64]:
-        """Slope and constant, shape (faces, k, dim + 1)."""
+    def _slopes(self) -> npt.NDArray[np.float64]:
+        """Shape (faces, k, dim)."""
         faces = len(self._steps[-1].parents) if self._steps else self.num_regions
-        pieces = affine_pieces(self._layers, self._steps, faces)
-        return pieces if self._chosen is None else pieces[self._chosen]
+        slopes = slopes_of_faces(self._layers, self._steps, faces)
+        return slopes if self._chosen is None else slopes[self._chosen]
 
     @cached_property
     def slopes(self) -> npt.NDArray[np.float64]:
         """The network's gradient on each face."""
-        slopes = self._pieces[:, :, :-1].transpose(1, 2, 0)
+        slopes = self._slopes.transpose(1, 2, 0)
         return slopes[0] if self.values.ndim == 1 else slopes
 
     @cached_property
     def constants(self) -> npt.NDArray[np.float64]:
         """What the affine function of each face is at the origin."""
-        constants = self._pieces[:, :, -1].T
+        at = self.corners[self.offsets[:-1]]
+        there = np.einsum("fkd,df->kf", self._slopes, self.vertices[:, at])
+        constants = np.atleast_2d(self.values)[:, at] - there
         return constants[0] if self.values.ndim == 1 else constants
 
     @cached_property
@@ -216,8 +218,7 @@ def _in_plane(layers: tuple[Layer, ...], cells: Cells, most: int, minimal: bool)
     faces, values, steps = cut_by_layers(of_loops(*cells), layers, most)
     chosen = None
     if minimal:
-        pieces = affine_pieces(layers, steps, faces.num_faces)
-        faces, kept, chosen = merged(faces, pieces)
+        faces, kept, chosen = merged(faces, slopes_of_faces(layers, steps, faces.num_faces))
         values = values[kept]
     offsets, corners = loops(faces)
     return LinearRegions(
