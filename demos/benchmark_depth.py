@@ -35,8 +35,8 @@ def seconds(job: Callable[[], object]) -> float:
     return perf_counter() - start
 
 
-def delaunay(count: int) -> SimplexMesh:
-    points = np.random.default_rng(0).random((count, 2))
+def delaunay(count: int, dim: int = 2) -> SimplexMesh:
+    points = np.random.default_rng(0).random((count, dim))
     return SimplexMesh(points.T, Delaunay(points).simplices.T)
 
 
@@ -57,10 +57,13 @@ def maxima() -> None:
 
 def sums() -> None:
     rng = np.random.default_rng(1)
-    print("sums of maxima of three, random nodal values, then smooth ones")
-    print("  vertices   triangles      terms   a vertex   seconds      worst error / max |u|")
-    for count in (100, 1_000, 10_000, 50_100):
-        mesh, x = delaunay(count), rng.random((2, 100))
+    print("sums of maxima of dim + 1 functions, random nodal values, then smooth ones")
+    print("dim  vertices     cells      terms   a vertex   seconds      worst error / max |u|")
+    rows = [(2, 100), (2, 1_000), (2, 10_000), (2, 50_100), (3, 100), (3, 1_000), (3, 10_000)]
+    for dim, count in rows:
+        mesh = delaunay(count, dim)
+        corners = mesh.vertices()[:, mesh.cells()[:, rng.integers(0, mesh.num_cells, 100)]]
+        x = corners.mean(axis=1)
         worst = []
         for values in (rng.standard_normal(count), bump(mesh.vertices())):
             found = cpwl.max_decomposition(mesh, values)
@@ -68,7 +71,7 @@ def sums() -> None:
             worst.append(np.abs(found(x) - exact).max() / np.abs(values).max())
         time = seconds(lambda: cpwl.max_decomposition(mesh, values))  # noqa: B023
         print(
-            f"{count:10d}  {mesh.num_cells:10d}  {found.num_terms:9d}  "
+            f"{dim:3d}  {count:8d}  {mesh.num_cells:8d}  {found.num_terms:9d}  "
             f"{found.num_terms / count:9.2f}  {time:8.2f}      {worst[0]:.0e}   {worst[1]:.0e}"
         )
 

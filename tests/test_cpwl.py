@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: MIT
 """P1 functions as signed sums of maxima: exact in rationals, near P1 networks in floats."""
 
+import itertools
 from fractions import Fraction
 
 import numpy as np
 import pytest
 from scipy.spatial import Delaunay
 
-from cases import FRAMES, around, everywhere
+from cases import FRAMES, around, everywhere, inside
 from fe_relu import Grid, P1Network
-from fe_relu.cpwl import dc_decomposition, max_decomposition, rays
+from fe_relu.cpwl import cones, dc_decomposition, max_decomposition, rays
+from fe_relu.cpwl.bends import slope
 from fe_relu.cpwl.decomposition import affine_through
 from fe_relu.meshes.grid.grid import DIAGONALS
 from fe_relu.meshes.simplices.mesh import SimplexMesh
@@ -141,6 +143,96 @@ def test_on_intervals(rng):
         assert found.explicit().hidden_layers == 1
 
 
+def solid(points):
+    return SimplexMesh(points.T, Delaunay(points).simplices.T)
+
+
+def kuhn(n):
+    """Cubes cut into six tetrahedra each, along x_i = x_j."""
+    steps = np.eye(3, dtype=int)
+    place = np.stack(np.meshgrid(*3 * [np.arange(n)], indexing="ij")).reshape(3, -1)
+    cells = []
+    for order in itertools.permutations(range(3)):
+        corner = np.cumsum([np.zeros(3, int), *(steps[k] for k in order)], axis=0)
+        cells.append(
+            [((place + c[:, None]) * [[(n + 1) ** 2], [n + 1], [1]]).sum(axis=0) for c in corner]
+        )
+    points = np.stack(np.meshgrid(*3 * [np.arange(n + 1.0)], indexing="ij")).reshape(3, -1)
+    return SimplexMesh(points, np.hstack(cells))
+
+
+CUBE = np.array(list(itertools.product([0, 1], repeat=3)), float)
+
+#: Tetrahedra that fill their convex hull.
+SOLIDS = {
+    "one": SimplexMesh(np.hstack([np.zeros((3, 1)), np.eye(3)]), np.arange(4)[:, None]),
+    "octahedron": solid(
+        np.array([[2, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0], [0, 0, 1], [0, 0, -2.0]])
+    ),
+    "box": kuhn(1),
+    "boxes": kuhn(3),
+    "cube with points": solid(np.vstack([CUBE, np.random.default_rng(5).random((12, 3))])),
+    "ball": solid(np.random.default_rng(6).standard_normal((40, 3))),
+    "moved": solid(
+        np.vstack([CUBE, np.random.default_rng(7).random((30, 3))])
+        @ [[2, 1, 0], [0, 1, 3], [1, 0, 1]]
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ["one", "octahedron", "box", "cube with points"])
+def test_on_tetrahedra_in_rational_numbers(name, rng):
+    """The same code on fractions: an affine function is all that is left, at points of cells."""
+    mesh = SOLIDS[name]
+    vertices, cells = as_rational(mesh.vertices()), mesh.cells()
+    values = as_rational(rng.integers(-4, 5, mesh.num_vertices))
+    found = cones.terms(vertices, cells, values, rays.triples.py_func)
+    assert set(found.signs) <= {1, -1}
+    weights = as_rational(rng.integers(1, 9, (4, 3)))
+    weights = np.hstack([np.eye(4, dtype=int), weights / weights.sum(axis=0)])
+    some = cells[:, rng.permutation(cells.shape[1])[:4]]
+    x = np.einsum("dcm,cw->dmw", vertices[:, some], weights).reshape(3, -1)
+    expected = np.einsum("cm,cw->mw", values[some], weights).ravel()
+    left = []
+    for at, value in zip(x.T, expected, strict=True):
+        steps = at[:, None] - vertices[:, found.apexes]
+        heights = (found.gradients * steps.T[:, None]).sum(axis=2)
+        highest = np.maximum(np.maximum(heights[:, 0], heights[:, 1]), heights[:, 2])
+        left.append(value - (found.signs * np.maximum(highest, 0)).sum())
+    left = np.array(left)
+    base = x[:, :4]
+    affine = slope((base[:, 1:] - base[:, :1])[..., None], (left[1:4] - left[0])[:, None])[:, 0]
+    assert (left == affine @ (x - base[:, :1]) + left[0]).all()
+
+
+@pytest.mark.parametrize("name", SOLIDS)
+def test_on_tetrahedra_that_fill_their_hull(name, rng):
+    mesh = SOLIDS[name]
+    for values in (rng.standard_normal(mesh.num_vertices), mesh.vertices()[0] ** 2):
+        found, network = max_decomposition(mesh, values), P1Network(mesh, values)
+        weights = rng.dirichlet(np.ones(4), 30)
+        x = np.hstack([mesh.vertices(), inside(mesh, weights)[:, :500]])
+        size = sizes(found, x)
+        g, h = found.parts()
+        for there in (found(x), found.explicit()(x), g(x) - h(x)):
+            assert (np.abs(there - network(x)) <= 64 * EPS * size).all()
+            assert there == pytest.approx(network(x), abs=1e-7)
+        assert found.explicit().hidden_layers == 2
+        a, b = x[:, ::2], x[:, 1::2][:, : x[:, ::2].shape[1]]
+        a = a[:, : b.shape[1]]
+        for part in (g, h):
+            middle, chord = part((a + b) / 2), (part(a) + part(b)) / 2
+            assert (middle <= chord + 64 * EPS * size.max()).all()
+    print(f"{name}: {found.num_terms} terms, {mesh.num_vertices} vertices")
+
+
+def test_frames_surround_the_origin():
+    for frame in (cones.FRAME, rays.FIXED):
+        assert np.linalg.matrix_rank(frame) == len(frame)
+        factors = np.linalg.svd(frame.astype(float))[2][-1]
+        assert (factors > 0).all() or (factors < 0).all()
+
+
 def check(mesh, values, rng):
     """The sum, its network, and the difference of the convex parts are the P1 network."""
     found, network = max_decomposition(mesh, values), P1Network(mesh, values.astype(float))
@@ -212,9 +304,10 @@ def test_what_is_refused():
         dc_decomposition(grid, np.zeros(9, complex))
     with pytest.raises(TypeError, match="a list is no whole mesh"):
         max_decomposition([1], np.zeros(1))
-    tetrahedron = SimplexMesh(np.hstack([np.zeros((3, 1)), np.eye(3)]), np.arange(4)[:, None])
-    with pytest.raises(ValueError, match="tetrahedra"):
-        max_decomposition(tetrahedron, np.zeros(4))
+    box = SOLIDS["box"]
+    corner = SimplexMesh(box.vertices(), box.cells()[:, 1:])
+    with pytest.raises(ValueError, match="volume of their convex hull"):
+        max_decomposition(corner, np.zeros(corner.num_vertices))
     found = max_decomposition(grid, np.ones(9))
     with pytest.raises(ValueError, match="read-only"):
         found.signs[:] = 1

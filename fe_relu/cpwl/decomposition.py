@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Every P1 function in the plane is a signed sum of maxima of three affine functions."""
+"""Every P1 function is a signed sum of maxima of dim + 1 affine functions."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
+from scipy.spatial import ConvexHull
 
 from fe_relu.basics.points import checked_points
-from fe_relu.cpwl import rays
+from fe_relu.cpwl import bends, cones, rays
 from fe_relu.layers.network import Affine, ReLUNetwork
 from fe_relu.meshes.grid.grid import Grid
 from fe_relu.meshes.mesh import Mesh
@@ -24,7 +25,7 @@ CHUNK = 1 << 21
 
 @dataclass(frozen=True, eq=False)
 class MaxDecomposition:
-    """slope · x + constant + Σ sign · max(0, g₁ · (x − apex), …, g_dim · (x − apex)) on all of ℝᵈ.
+    """slope · x + constant + Σ sign · max(0, g₁ · (x − apex), …, g_dim · (x − apex)).
 
     Each term is plus or minus the maximum of dim + 1 affine functions, one of which is 0; those
     that are not needed are 0 as well.
@@ -78,10 +79,11 @@ class MaxDecomposition:
         return values + self.slope @ x + self.constant
 
     def explicit(self) -> ReLUNetwork:
-        """The same function as a network of dim hidden layers.
+        """The same function as a network of two hidden layers, on the line of one.
 
         In the plane, a term is R(b + R(a − b)), three neurons of the first layer and one of the
-        second, besides two in each that carry the affine function; on the line it is one neuron.
+        second. In space it is R(a) + R(max(b, c) − R(a)), four and two. On the line it is one
+        neuron. Besides, two in each layer carry the affine function.
         """
         return _network(self, self.signs.astype(float), 1.0)
 
@@ -94,18 +96,21 @@ class MaxDecomposition:
 def max_decomposition(mesh: Mesh, values: npt.ArrayLike) -> MaxDecomposition:
     """The P1 function with nodal values on a mesh as Σ ± max of at most dim + 1 affine functions.
 
-    In the plane and on the line, in any arrangement of cells (Wang and Sun 2005, Hertrich et al.
-    2021, for any continuous piecewise linear function): a term or two for each edge, in time that
-    grows with the number of cells; see `fe_relu.cpwl.rays`. Outside the mesh it is what
-    `P1Network(mesh, values)` is, zero from the ring on. The sum is exact, and evaluated in floats
-    it cancels: terms are not 0 far from their apex, so that roundoff grows with their number.
+    A theorem for any continuous piecewise linear function (Wang and Sun 2005, Hertrich et al. 2021)
+    and here one pass over the mesh. On intervals and triangles in any arrangement there
+    is a term or two for each edge, see `fe_relu.cpwl.rays`, and outside the mesh the sum is what
+    `P1Network(mesh, values)` is, zero from the ring on. On tetrahedra that fill their convex hull
+    there are some hundred terms for each vertex, see `fe_relu.cpwl.cones`, and nothing is
+    claimed outside. The sum is exact, and evaluated in floats it cancels: terms are not 0 far from
+    their apex, so that roundoff grows with their number.
 
     Args:
-        mesh: A `Grid`, or a mesh of intervals or triangles.
+        mesh: A `Grid`, or a mesh of intervals, triangles or tetrahedra.
         values: Nodal values, shape (n,), finite.
 
     Raises:
-        ValueError: values have another shape or are not finite, or the mesh is one of tetrahedra.
+        ValueError: values have another shape or are not finite, or tetrahedra do not fill their
+            convex hull.
         TypeError: values are not real numbers.
 
     Examples:
@@ -159,11 +164,14 @@ def dc_decomposition(mesh: Mesh, values: npt.ArrayLike) -> tuple[ReLUNetwork, Re
 
 
 def affine_through(points: npt.NDArray, numbers: npt.NDArray) -> tuple[npt.NDArray, Any]:
-    """Slope and constant of the affine function with these values at dim + 1 points, 1-D or 2-D."""
+    """Slope and constant of the affine function with these values at dim + 1 points."""
     steps, rises = points[:, 1:] - points[:, :1], numbers[1:] - numbers[0]
     if len(points) == 1:
         slope: npt.NDArray = rises / steps[0]
         return slope, numbers[0] - slope[0] * points[0, 0]
+    if len(points) == 3:
+        slope = bends.slope(steps[..., None], rises[:, None])[:, 0]
+        return slope, numbers[0] - (slope * points[:, 0]).sum()
     area = steps[0, 0] * steps[1, 1] - steps[0, 1] * steps[1, 0]
     slope = np.array(
         [
@@ -178,8 +186,11 @@ def affine_through(points: npt.NDArray, numbers: npt.NDArray) -> tuple[npt.NDArr
 def _extended(mesh: Any) -> tuple[npt.NDArray, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Vertices and cells with the ring on which functions go to zero, and which vertices are own.
 
+    Tetrahedra are taken without a ring.
+
     Raises:
-        TypeError: It is no mesh of this package.
+        TypeError: It is no whole mesh.
+        ValueError: Tetrahedra do not fill their convex hull.
     """
     raise TypeError(f"a {type(mesh).__name__} is no whole mesh; a Grid is, or a SimplexMesh")
 
@@ -187,7 +198,8 @@ def _extended(mesh: Any) -> tuple[npt.NDArray, npt.NDArray[np.int64], npt.NDArra
 @_extended.register
 def _(mesh: SimplexMesh) -> tuple[npt.NDArray, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     if mesh.dim == 3:
-        raise ValueError("functions on tetrahedra have no ring, and are not decomposed here")
+        _require_convex(mesh)
+        return mesh.vertex_array, mesh.cell_array, np.arange(mesh.num_vertices)
     vertices, cells, own = mesh.extended
     return vertices, cells, np.arange(own)
 
@@ -207,6 +219,8 @@ def _terms(
     """Signs (m,), gradients (m, dim, dim) and the vertices that are apexes."""
     if len(vertices) == 1:
         return _terms_of_line(vertices[0], cells, values)
+    if len(vertices) == 3:
+        return cones.terms(vertices, cells, values)
     edges, weights = rays.weights(vertices, cells, values)
     starts, found = rays.rays(vertices, edges, weights)
     most = found.shape[1] + rays.EXTRA * vertices.shape[1]
@@ -232,11 +246,22 @@ def _terms_of_line(
 def _spread(vertices: npt.NDArray) -> npt.NDArray[np.int64]:
     """Numbers of dim + 1 vertices that are far from each other."""
     ends = [int(vertices[0].argmin()), int(vertices[0].argmax())]
-    if len(vertices) == 2:
-        along = vertices[:, ends[1]] - vertices[:, ends[0]]
-        away = vertices - vertices[:, ends[:1]]
-        ends.append(int(abs(along[0] * away[1] - along[1] * away[0]).argmax()))
+    away = vertices - vertices[:, ends[:1]]
+    for _ in range(len(vertices) - 1):
+        basis, _ = np.linalg.qr(away[:, ends[1:]])
+        ends.append(int(((away - basis @ (basis.T @ away)) ** 2).sum(axis=0).argmax()))
     return np.array(ends)
+
+
+def _require_convex(mesh: SimplexMesh) -> None:
+    corners = mesh.vertex_array[:, mesh.cell_array]
+    steps = (corners[:, 1:] - corners[:, :1]).transpose(2, 0, 1)
+    volume, hull = np.abs(np.linalg.det(steps)).sum() / 6, ConvexHull(mesh.vertex_array.T).volume
+    if abs(volume - hull) > 1e-9 * hull:
+        raise ValueError(
+            f"the tetrahedra fill {volume:.6g} of {hull:.6g}, the volume of their convex hull; "
+            "sums of maxima need all of it"
+        )
 
 
 def _network(found: MaxDecomposition, factors: npt.NDArray, share: float) -> ReLUNetwork:
@@ -250,12 +275,23 @@ def _network(found: MaxDecomposition, factors: npt.NDArray, share: float) -> ReL
     if found.dim == 1:
         first = Affine(np.vstack([gradients[:, 0], affine]), np.append(-offsets[:, 0], constants))
         return ReLUNetwork((first, output))
+    eye, none, carry = sparse.eye_array(m), sparse.csr_array((m, m)), sparse.eye_array(2)
+    if found.dim == 3:
+        a, b, c = (gradients[:, k] for k in range(3))
+        first = Affine(
+            np.vstack([a, b - c, c, -c, affine]),
+            np.concatenate([-offsets[:, 0], offsets[:, 2] - offsets[:, 1], -offsets[:, 2],
+                            offsets[:, 2], constants]),
+        )  # fmt: skip
+        terms = sparse.bmat([[eye, none, none, none], [-eye, eye, eye, -eye]])
+        second = Affine(sparse.block_diag([terms, carry]), np.zeros(2 * m + 2))
+        total = np.concatenate([factors, factors, [share, -share]])
+        return ReLUNetwork((first, second, Affine(total[None], np.zeros(1))))
     one, other = gradients[:, 0], gradients[:, 1]
     first = Affine(
         np.vstack([one - other, other, -other, affine]),
         np.concatenate([offsets[:, 1] - offsets[:, 0], -offsets[:, 1], offsets[:, 1], constants]),
     )
-    eye = sparse.eye_array(m)
     terms = sparse.hstack([eye, eye, -eye])
-    second = Affine(sparse.block_diag([terms, sparse.eye_array(2)]), np.zeros(m + 2))
+    second = Affine(sparse.block_diag([terms, carry]), np.zeros(m + 2))
     return ReLUNetwork((first, second, output))
