@@ -72,7 +72,7 @@ def _watched() -> Iterator[None]:
     Where MPI is started, a process waits for all ranks and lets no other thread of it run; so it is
     another process that watches.
     """
-    if not hasattr(os, "fork"):
+    if os.name != "posix":  # no fork
         yield
         return
     own = os.getpid()
