@@ -1,17 +1,25 @@
 # SPDX-License-Identifier: MIT
-"""Point evaluation on meshes of any kind, one core: fe_relu beside dolfinx and SciPy, in one run.
+"""Point evaluation on meshes of any kind: fe_relu beside dolfinx and SciPy, in one run.
 
     python3 demos/benchmark_unstructured.py [SCALE] [POINTS]
 
-A and B are Delaunay meshes of points around a lattice, C is a mesh of tetrahedra whose vertices are
-moved. SCALE, 1 by default, multiplies their numbers of points along a side. Times are medians of
-repeated runs, next to those of copying the points as (n, 3).
+Where gmsh's Python module is there, it makes the meshes: A and B of the unit square, C of the unit
+cube, by lengths of edges only. Where not, A and B are Delaunay meshes of points around a lattice,
+C is a mesh of tetrahedra whose vertices are moved. SCALE, 1 by default, multiplies their numbers of
+points along a side. Times are medians of repeated runs, next to those of copying the points as
+(n, 3).
+
+First one core; then it starts itself under mpirun, on mesh B and for transfer between two meshes of
+100 000 vertices, and prints each figure with the bar it is held to.
 """
 
+import importlib.util
+import json
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import subprocess
 import sys
 from collections.abc import Callable
 from statistics import median
@@ -25,40 +33,86 @@ from dolfinx import fem, geometry, mesh
 from scipy.interpolate import LinearNDInterpolator
 from scipy.spatial import Delaunay
 
-from fe_relu import P1Network, network_from_function
+from fe_relu import P1Network, interpolation_plan, network_from_function
+from fe_relu.fenicsx import compat
 
 Job = tuple[str, Callable[[], object], int]
+Arrays = tuple[np.ndarray, np.ndarray]  # points (n, dim), cells (m, dim + 1)
 
-comm = MPI.COMM_SELF
+#: All ranks that there are: one, but in what `run_on` starts.
+comm = MPI.COMM_WORLD
 rng = np.random.default_rng(0)
 
 
 def seconds(job: Callable[[], object], repeats: int) -> float:
-    """Median time of a call after a first one that does not count."""
+    """Median time of a call on its slowest rank, after a first one that does not count."""
     times = []
     for _ in range(repeats + 1):
+        comm.barrier()
         start = perf_counter()
         job()
-        times.append(perf_counter() - start)
+        times.append(comm.allreduce(perf_counter() - start, op=MPI.MAX))
     return median(times[1:])
 
 
-def delaunay(n: int) -> mesh.Mesh:
-    """A mesh of the unit square, of (n + 1)² points around those of a lattice."""
+def delaunay(n: int) -> Arrays:
+    """Of the unit square, of (n + 1)² points around those of a lattice."""
     lattice = np.stack(np.meshgrid(*2 * [np.arange(n + 1.0)]), axis=-1).reshape(-1, 2)
     inside = ((lattice > 0) & (lattice < n)).all(axis=1)
     points = (lattice + inside[:, None] * rng.uniform(-0.4, 0.4, lattice.shape)) / n
-    element = basix.ufl.element("Lagrange", "triangle", 1, shape=(2,))
-    return mesh.create_mesh(comm, Delaunay(points).simplices.astype(np.int64), x=points, e=element)
+    return points, Delaunay(points).simplices.astype(np.int64)
 
 
-def tetrahedra(n: int) -> mesh.Mesh:
-    """A mesh of the unit cube whose inner vertices are moved."""
-    msh = mesh.create_unit_cube(comm, n, n, n)
+def tetrahedra(n: int) -> Arrays:
+    """Of the unit cube, with inner vertices moved."""
+    msh = mesh.create_unit_cube(MPI.COMM_SELF, n, n, n)
     x = msh.geometry.x
     inside = ((x > 1e-9) & (x < 1 - 1e-9)).all(axis=1)
-    x += inside[:, None] * rng.uniform(-0.15, 0.15, x.shape) / n
-    return msh
+    moved = x + inside[:, None] * rng.uniform(-0.15, 0.15, x.shape) / n
+    return moved, compat.geometry_dofmap(msh).astype(np.int64)
+
+
+def by_gmsh(dim: int, n: int) -> Arrays:
+    """Of the unit square or cube, by gmsh, edges of such a length that points are about n^dim."""
+    import gmsh
+
+    gmsh.initialize()
+    gmsh.option.setNumber("General.Verbosity", 1)
+    if dim == 2:
+        gmsh.model.occ.addRectangle(0, 0, 0, 1, 1)
+    else:
+        gmsh.model.occ.addBox(0, 0, 0, 1, 1, 1)
+    gmsh.model.occ.synchronize()
+    gmsh.option.setNumber("Mesh.MeshSizeMax", {2: 1.077, 3: 0.91}[dim] / n)
+    gmsh.model.mesh.generate(dim)
+    tags, points, _ = gmsh.model.mesh.getNodes()
+    _, _, (corners,) = gmsh.model.mesh.getElements(dim)
+    gmsh.finalize()
+    place = np.zeros(int(tags.max()) + 1, np.int64)
+    place[tags.astype(np.int64)] = np.arange(tags.size)
+    cells = place[corners.astype(np.int64)].reshape(-1, dim + 1)
+    return points.reshape(-1, 3)[:, :dim], cells
+
+
+def meshed(dim: int, n: int) -> mesh.Mesh:
+    """On all ranks, by gmsh where it is there; made on the first."""
+    points, cells = np.empty((0, dim)), np.empty((0, dim + 1), np.int64)
+    if comm.rank == 0:
+        makers = {2: delaunay, 3: tetrahedra}
+        points, cells = by_gmsh(dim, n) if HAS_GMSH else makers[dim](n)
+    kind = {2: "triangle", 3: "tetrahedron"}[dim]
+    element = basix.ufl.element("Lagrange", kind, 1, shape=(dim,))
+    return mesh.create_mesh(comm, cells, x=points, e=element)
+
+
+HAS_GMSH = importlib.util.find_spec("gmsh") is not None
+
+
+def function_on(msh: mesh.Mesh) -> fem.Function:
+    u = fem.Function(fem.functionspace(msh, ("P", 1)))
+    u.interpolate(lambda x: np.sin(7 * x[0]) * np.cos(5 * x[1]) + x[2])
+    u.x.scatter_forward()
+    return u
 
 
 def in_order(points: np.ndarray) -> np.ndarray:
@@ -114,17 +168,14 @@ def jobs_of(network: P1Network, u: fem.Function, points: np.ndarray) -> list[Job
     return jobs
 
 
-def main() -> None:
-    scale = float(sys.argv[1]) if len(sys.argv) > 1 else 1.0
-    count = int(sys.argv[2]) if len(sys.argv) > 2 else 1_000_000
-    meshes = {
-        "A": delaunay(round(160 * scale)),
-        "B": delaunay(round(508 * scale)),
-        "C": tetrahedra(round(45 * scale)),
-    }
-    for name, msh in meshes.items():
-        u = fem.Function(fem.functionspace(msh, ("P", 1)))
-        u.interpolate(lambda x: np.sin(7 * x[0]) * np.cos(5 * x[1]) + x[2])
+#: Dimension of the meshes, and points along a side.
+MESHES = {"A": (2, 160), "B": (2, 508), "C": (3, 45)}
+
+
+def serial(scale: float, count: int) -> None:
+    for name, (dim, n) in MESHES.items():
+        msh = meshed(dim, round(n * scale))
+        u = function_on(msh)
         start = perf_counter()
         network = network_from_function(u)
         network(np.full((network.dim_in, 1), 0.5))
@@ -141,6 +192,109 @@ def main() -> None:
         print(f"{'':30}{'ns/point':>10}{'/ fe_relu':>11}{'/ copying':>11}")
         for what, time in cost.items():
             print(f"{what:30}{1e9 * time:10.1f}{time / ours:11.2f}{time / copying:11.1f}")
+
+
+# ---- on ranks ------------------------------------------------------------------------------------
+
+
+def measure_points(n: int, count: int) -> dict[str, float]:
+    """Nanoseconds per point of a rank, each cell on the rank that dolfinx gave it to."""
+    u = function_on(meshed(2, n))
+    msh, rng = u.function_space.mesh, np.random.default_rng(comm.rank)
+    network = network_from_function(u, layout="blocks")
+    anywhere, padded = rng.random((2, count)), np.zeros((count // 4, 3))
+    padded[:, :2] = anywhere[:, : len(padded)].T
+    cells = rng.integers(0, msh.topology.index_map(2).size_local, count)
+    corners = msh.geometry.x[compat.geometry_dofmap(msh)[cells]][:, :, :2]
+    own = np.einsum("nv,nvd->dn", rng.dirichlet(np.ones(3), count), corners)
+    whole = network.gather()
+    return {
+        "own cells": 1e9 * seconds(lambda: network(own), 9) / count,
+        "own cells, whole mesh": 1e9 * seconds(lambda: whole(own), 9) / count,
+        "anywhere": 1e9 * seconds(lambda: network(anywhere), 9) / count,
+        "dolfinx": 1e9
+        * seconds(lambda: u.eval(*compat.point_owners(msh, padded, 1e-14)), 1)
+        / len(padded),
+    }
+
+
+def measure_transfer(n: int) -> dict[str, float]:
+    """Seconds for a transfer between two meshes of about as many vertices."""
+    u = function_on(meshed(2, n))
+    W = fem.functionspace(meshed(2, n + 1), ("P", 1))
+    w = fem.Function(W)
+    cells = np.arange(W.mesh.topology.index_map(2).size_local, dtype=np.int32)
+    data = fem.create_interpolation_data(W, u.function_space, cells, padding=1e-6)
+    network = network_from_function(u, layout="blocks")
+    plan = interpolation_plan(network, W)
+
+    def ours_first() -> None:
+        found = network_from_function(u, layout="blocks")
+        interpolation_plan(found, W)(found, w)
+
+    def theirs_first() -> None:
+        found = fem.create_interpolation_data(W, u.function_space, cells, padding=1e-6)
+        w.interpolate_nonmatching(u, cells, found)
+
+    return {
+        "dolfinx, first": seconds(theirs_first, 1),
+        "dolfinx, repeated": seconds(lambda: w.interpolate_nonmatching(u, cells, data), 3),
+        "fe_relu, first": seconds(ours_first, 3),
+        "fe_relu, repeated": seconds(lambda: plan(network, w), 9),
+    }
+
+
+def run_on(ranks: int, scale: float, count: int) -> dict[str, float]:
+    command = ["mpirun", "-n", str(ranks), "--oversubscribe", sys.executable, __file__]
+    variables = os.environ | {"FE_RELU_BENCHMARK_CHILD": "1"}
+    done = subprocess.run(
+        [*command, str(scale), str(count)],
+        env=variables,
+        stdout=subprocess.PIPE,
+        check=True,
+        text=True,
+    )
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def child(scale: float, count: int) -> None:
+    found = measure_points(round(MESHES["B"][1] * scale), count)
+    found |= measure_transfer(round(316 * scale))
+    if comm.rank == 0:
+        print(json.dumps(found))
+
+
+def parallel(scale: float, count: int) -> None:
+    one, two = (run_on(ranks, scale, count // ranks) for ranks in (1, 2))
+    own, alone, anywhere = two["own cells"], two["own cells, whole mesh"], two["anywhere"]
+    rows = [
+        ("B, 2 ranks, points in own cells, ns per point of a rank", own, ""),
+        ("  over each rank alone with the whole mesh, at the same time", own / alone, "≤ 1.3"),
+        ("  over 1 rank", own / one["own cells"], ""),
+        ("B, 2 ranks, random points anywhere, ns per point of a rank", anywhere, ""),
+        ("  determine_point_ownership + eval over it", two["dolfinx"] / anywhere, "≥ 40"),
+    ]
+    for ranks, found in ((1, one), (2, two)):
+        for kind, bar in (("first", 8), ("repeated", 50)):
+            ratio = found[f"dolfinx, {kind}"] / found[f"fe_relu, {kind}"]
+            what = f"transfer on {ranks} rank(s), {kind}: interpolate_nonmatching over it"
+            rows.append((what, ratio, f"≥ {bar}"))
+    print("on ranks, each with the cells that dolfinx gave it")
+    for what, figure, bar in rows:
+        print(f"{what:66}{figure:10.2f}   {bar}")
+
+
+def main() -> None:
+    scale = float(sys.argv[1]) if len(sys.argv) > 1 else 1.0
+    count = int(sys.argv[2]) if len(sys.argv) > 2 else 1_000_000
+    if "FE_RELU_BENCHMARK_CHILD" in os.environ:
+        child(scale, count)
+        return
+    print(
+        f"meshes by {'gmsh' if HAS_GMSH else 'SciPy and by moving vertices, as gmsh is not there'}"
+    )
+    serial(scale, count)
+    parallel(scale, count)
 
 
 if __name__ == "__main__":

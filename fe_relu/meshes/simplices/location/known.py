@@ -11,6 +11,7 @@ import numpy.typing as npt
 from fe_relu.meshes.simplices.location.boxes import Boxes
 from fe_relu.meshes.simplices.location.buckets import Buckets
 from fe_relu.meshes.simplices.location.records import Records
+from fe_relu.meshes.simplices.location.touched import Touched
 
 
 class Place(NamedTuple):
@@ -40,6 +41,7 @@ class Whereabouts(NamedTuple):
     records: Records
     place: Place
     boxes: Boxes
+    touched: Touched
 
 
 class Search(NamedTuple):

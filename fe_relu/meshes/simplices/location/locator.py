@@ -17,6 +17,7 @@ from fe_relu.meshes.simplices.location.buckets import buckets_of
 from fe_relu.meshes.simplices.location.known import Place, Search, Whereabouts
 from fe_relu.meshes.simplices.location.neighbours import along_curve, centres
 from fe_relu.meshes.simplices.location.records import MOST_CELLS, records_of
+from fe_relu.meshes.simplices.location.touched import touched_by
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +100,10 @@ class Locator:
             self.order.astype(np.int32), own, ring, _padded(low), _padded(high), self.near
         )
         mine = np.empty(0, np.bool_) if self.mine is None else self.mine[curve]
-        return Search(buckets, Whereabouts(records, place, boxes_of(vertices, cells)), mine)
+        reach = self.near * float(np.finfo(np.float32).eps / np.finfo(np.float64).eps)
+        touched = touched_by(vertices, cells, buckets.grids[0], reach)
+        where = Whereabouts(records, place, boxes_of(vertices, cells), touched)
+        return Search(buckets, where, mine)
 
     def cells_at(self, x: npt.NDArray) -> npt.NDArray[np.int64]:
         """The number of the cell that answers each of the points (dim, n), −1 if there is none."""
@@ -130,9 +134,9 @@ class Locator:
     @property
     def num_bytes(self) -> int:
         """The memory of the structure beside the mesh."""
-        records, place, boxes = self.search.where
+        records, place, boxes, touched = self.search.where
         shared = 0 if records.corners is records.links else records.corners.nbytes
-        arrays = (records.words, *records[3:], place.order, place.ring, boxes.sides)
+        arrays = (records.words, *records[3:], place.order, place.ring, boxes.sides, touched.marks)
         return shared + sum(array.nbytes for array in (*arrays, *self.search.buckets))
 
 

@@ -13,6 +13,7 @@ from fe_relu.meshes.simplices.location.boxes import GROUP, groups_near
 from fe_relu.meshes.simplices.location.records import corner_place, height, num_cells
 from fe_relu.meshes.simplices.location.settle import nearness
 from fe_relu.meshes.simplices.location.sweep import Rows, swept
+from fe_relu.meshes.simplices.location.touched import may_be_in
 from fe_relu.meshes.simplices.location.walk import BLOCK, find, list_lost, new_block
 
 if TYPE_CHECKING:
@@ -92,6 +93,8 @@ def _near(
 @compiled
 def _is_near(point: Any, where: Any, near: Any, own: Any, groups: Any, dim: Any) -> Any:
     records, place, (x, y, z) = where.records, where.place, point
+    if not may_be_in(x, y, z, where.touched, near, dim):
+        return False
     low, high = (x - near, y - near, z - near), (x + near, y + near, z + near)
     for group in range(groups_near(where.boxes, low, high, groups)):
         begin = groups[group] * GROUP

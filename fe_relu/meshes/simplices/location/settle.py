@@ -23,6 +23,7 @@ from fe_relu.meshes.simplices.location.records import (
     link,
     num_cells,
 )
+from fe_relu.meshes.simplices.location.touched import may_be_in
 
 #: Steps after which a walk is given up, and boxes are searched.
 _PATIENCE = 64
@@ -50,7 +51,7 @@ def settle(x: Any, y: Any, z: Any, where: Any, block: Any, doubts: Any, axes: An
         inside, on = np.int64(-1), 0
         if a - a + (b - b) + (c - c) != 0:
             bad += 1
-        elif _is_in_box(a, b, c, place, dim):
+        elif _is_in_box(a, b, c, place, dim) and may_be_in(a, b, c, where.touched, place.near, dim):
             inside, on = _at_vertex(a, b, c, records, place, cells[k], dim)
             if inside < 0:
                 inside, on = _walked(a, b, c, records, place, cells[k], dim)
