@@ -234,6 +234,27 @@ def test_rows_a_little_apart_are_not_parallel():
     assert fe_relu.simplify(network).widths == (2, 2, 1)
 
 
+def test_neurons_of_very_different_size_are_told_apart(rng):
+    """A weight that is small beside others may be that of a neuron that is large."""
+    first = Affine([[1e12, 0], [0, 1.0], [1.0, 1.0]], np.zeros(3))
+    second = Affine([[1e-17, 1, 0], [3e-17, 1, 0], [0, 1, 2.0], [0, 1, 2 + 1e-15]], -np.ones(4))
+    network = ReLUNetwork((first, second, Affine(np.ones((1, 4)), [0.0])))
+    found = fe_relu.simplify(network)
+    assert found.widths == (2, 3, 3, 1)
+    x = rng.uniform(-1, 1, (2, 100))
+    assert found(x) == pytest.approx(network(x), rel=1e-13, abs=1e-14)
+
+
+def test_sums_of_many_maxima(rng):
+    mesh = some_mesh(3000)
+    values = np.sin(6 * mesh.vertices()[0]) * mesh.vertices()[1]
+    network = max_decomposition(mesh, values).explicit()
+    found = fe_relu.simplify(network)
+    assert found.num_neurons < network.num_neurons / 2  # lines of one vertex are parallel
+    x = rng.random((2, 100))
+    assert found(x) == pytest.approx(network(x), rel=0, abs=1e-9)
+
+
 def test_domains_that_are_refused():
     network = square_network(2)
     for bad in [(1, 0), (0, np.inf), ((0, 1), (0, 1)), 3]:

@@ -29,8 +29,8 @@ from fe_relu.layers.products import without_idle
 
 Floats = npt.NDArray[np.float64]
 
-#: Arguments are multiples of one another if entries agree to so many units of roundoff of the
-#: largest weight; a constant that is larger still, of its own.
+#: Arguments are multiples of one another if their terms agree to so many units of roundoff of the
+#: largest, for inputs of the size that they have on the domain, or 1.
 ROUNDOFF_UNITS = 16
 
 
@@ -79,14 +79,16 @@ def _pass(network: ReLUNetwork, low: Floats, high: Floats) -> ReLUNetwork:
     """Each layer once, from the input on."""
     done: list[Affine] = []
     layer = network.layers[0]
+    size = np.where(np.isfinite(low), np.maximum(abs(low), abs(high)), 1.0)
     for reader in network.layers[1:]:
         layer, reader = _without_dead(layer, reader, low, high)
-        layer, reader = _without_parallel(layer, reader)
-        found = _with_carriers(layer, reader, low, high)
+        layer, reader = _without_parallel(layer, reader, size)
+        found = _with_carriers(layer, reader, low, high, size)
         if found.layer.dim_out == 0 or not found.bent.any():
             layer = found.reader @ found.layer
             continue
         done.append(found.layer)
+        size = abs(found.layer.weight) @ size + abs(found.layer.bias)
         low, high = (np.maximum(0, end) for end in _ranges(found.layer, low, high))
         layer = found.reader
     return ReLUNetwork((*done, layer))
@@ -138,10 +140,10 @@ def _without_dead(
     return Affine(layer.weight[kept], layer.bias[kept]), reader
 
 
-def _without_parallel(layer: Affine, reader: Affine) -> tuple[Affine, Affine]:
+def _without_parallel(layer: Affine, reader: Affine, size: Floats) -> tuple[Affine, Affine]:
     """With one of each set of parallel neurons."""
     for shift in (0.0, 0.5):
-        chosen, place, factor = _multiples(layer, shift)
+        chosen, place, factor = _multiples(layer, size, shift)
         merge = sparse.csr_array(
             (factor.astype(layer.bias.dtype), (np.arange(layer.dim_out), place)),
             shape=(layer.dim_out, len(chosen)),
@@ -152,15 +154,15 @@ def _without_parallel(layer: Affine, reader: Affine) -> tuple[Affine, Affine]:
 
 
 def _multiples(
-    layer: Affine, shift: float, sign: float = 1.0
+    layer: Affine, size: Floats, shift: float, sign: float = 1.0
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Floats]:
     """Rows of which others are multiples: their numbers, for each row its one's place, and factor.
 
-    Rows are alike if their entries over the largest weight are, rounded; numbers that are near each
-    other are rounded apart with one shift at most of two that differ by a half. With the sign −1,
-    only multiples by a negative number are found.
+    Rows are alike if their terms, of inputs of this size, over the largest are, rounded; numbers
+    that are near each other are rounded apart with one shift at most of two that differ by a half.
+    With the sign −1, only multiples by a negative number are found.
     """
-    weight = _clean(layer.weight)
+    weight = _clean(layer.weight.astype(float) @ sparse.diags_array(size))
     bias = layer.bias.astype(float)
     info = np.finfo(layer.bias.dtype)
     scale = abs(weight).max(axis=1).toarray().ravel() if weight.shape[0] else np.zeros(0)
@@ -200,14 +202,16 @@ class _Carried(NamedTuple):
     bent: npt.NDArray[np.bool_]
 
 
-def _with_carriers(layer: Affine, reader: Affine, low: Floats, high: Floats) -> _Carried:
+def _with_carriers(
+    layer: Affine, reader: Affine, low: Floats, high: Floats, size: Floats
+) -> _Carried:
     """With carriers for affine parts, or as it is, whichever has fewer neurons."""
     bent = _ranges(layer, low, high)[0] < 0
     best = _Carried(layer, reader, bent)
     if not bent.any():
         return best
     for shift in (None, 0.0, 0.5):
-        found = _carried(layer, reader, bent, low, high, shift)
+        found = _carried(layer, reader, bent, low, high, size, shift)
         if found is not None and found.layer.dim_out < best.layer.dim_out:
             best = found
     return best
@@ -219,6 +223,7 @@ def _carried(
     bent: npt.NDArray[np.bool_],
     low: Floats,
     high: Floats,
+    size: Floats,
     shift: float | None,
 ) -> _Carried | None:
     """With carriers for what is always active and, unless shift is None, for opposite neurons.
@@ -229,7 +234,7 @@ def _carried(
     if shift is not None:
         rows = np.flatnonzero(bent)
         some = Affine(layer.weight[rows], layer.bias[rows])
-        chosen, place, factor = _multiples(some, shift, -1.0)
+        chosen, place, factor = _multiples(some, size, shift, -1.0)
         opposite = np.flatnonzero(factor < 0)
         affine = affine.copy()
         affine[rows[opposite]] = True
