@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     )
     from fe_relu.fenicsx.interpolation import function_from_network, interpolation_plan
     from fe_relu.fenicsx.meshes import grid_from_mesh
+    from fe_relu.fenicsx.refinement import ExactCertificate, project
     from fe_relu.fenicsx.regions import mesh_from_network
     from fe_relu.fenicsx.spaces import UnsupportedFunctionError
     from fe_relu.formats.files import FileFormatError, load, save
@@ -49,6 +50,7 @@ __all__ = [
     "Affine",
     "Certificate",
     "Conversion",
+    "ExactCertificate",
     "FileFormatError",
     "Grid",
     "HierarchicalNetwork",
@@ -82,6 +84,7 @@ __all__ = [
     "network_from_function",
     "norm",
     "p1_from_relu",
+    "project",
     "save",
     "simplify",
     "size_report",
@@ -105,6 +108,8 @@ _HOMES = {
     "interpolation_plan": "fenicsx.interpolation",
     "grid_from_mesh": "fenicsx.meshes",
     "mesh_from_network": "fenicsx.regions",
+    "ExactCertificate": "fenicsx.refinement",
+    "project": "fenicsx.refinement",
     "UnsupportedFunctionError": "fenicsx.spaces",
     "FileFormatError": "formats.files",
     "load": "formats.files",

@@ -33,6 +33,36 @@ def linear_problem(a: Any, L: Any, bcs: list[Any], *, prefix: str, options: dict
     return LinearProblem(a, L, bcs=bcs, petsc_options=options, **extra)
 
 
+def solved(a: Any, V: fem.FunctionSpace, load: npt.NDArray) -> fem.Function:
+    """The function in V of a symmetric positive form and a right-hand side, summed over ranks.
+
+    Args:
+        a: The compiled form.
+        V: The space.
+        load: Of each local dof, ghosts included, flat.
+    """
+    from petsc4py import PETSc
+
+    from dolfinx import fem
+    from dolfinx.fem import petsc
+
+    matrix = petsc.assemble_matrix(a)
+    matrix.assemble()
+    b, u = fem.Function(V), fem.Function(V)
+    b.x.array[:] = load
+    b.x.petsc_vec.ghostUpdate(addv=PETSc.InsertMode.ADD, mode=PETSc.ScatterMode.REVERSE)
+    solver = PETSc.KSP().create(V.mesh.comm)
+    solver.setOperators(matrix)
+    solver.setType("cg")
+    solver.getPC().setType("jacobi")
+    solver.setTolerances(rtol=1e-14, atol=0.0, max_it=10_000)
+    solver.solve(b.x.petsc_vec, u.x.petsc_vec)
+    u.x.scatter_forward()
+    for thing in (solver, matrix):
+        thing.destroy()
+    return u
+
+
 def point_owners(mesh: mesh.Mesh, points: npt.NDArray, padding: float) -> tuple[Any, Any]:
     """`determine_point_ownership`: the points this rank answers, (m, 3), and the cell of each."""
     from dolfinx import cpp, geometry

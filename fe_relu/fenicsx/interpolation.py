@@ -16,6 +16,7 @@ from fe_relu.basics.refusals import wrong_kind
 from fe_relu.fenicsx import compat
 from fe_relu.fenicsx.conversion import node_of_dof
 from fe_relu.fenicsx.meshes import LocatedMesh, located_mesh, mark_of, require_unmoved
+from fe_relu.fenicsx.refinement import exact_certificate
 from fe_relu.fenicsx.spaces import (
     Network,
     UnsupportedFunctionError,
@@ -54,6 +55,7 @@ def function_from_network(
     *,
     rtol: float | None = None,
     outside: Outside = "extend",
+    exact: bool = False,
 ) -> tuple[fem.Function, Certificate]:
     """The function in V with the network's values at the nodes, and how far it is off.
 
@@ -70,6 +72,9 @@ def function_from_network(
             what accepts the mesh that the network came from.
         outside: What holds at nodes outside the network's mesh, as when it is called: "extend",
             "nan" or "raise"; of which networks without a mesh know the first only.
+        exact: Whether the certificate is to be the difference itself, from the linear regions of
+            the network in each cell, also in L² and H¹: an `ExactCertificate`. For networks with
+            explicit layers, on intervals and triangles.
 
     Returns:
         The function, of the floating-point type of the mesh, or complex if the network is, and
@@ -116,10 +121,13 @@ def function_from_network(
         terms.alike("elements", V.ufl_element())
         terms.alike("tolerances", rtol)
         terms.alike("words for outside", _checked_outside(network, outside))
+        terms.alike("words for exact", bool(exact))
     copied = _copied(network, V, rtol)
     nodal, bounds = _interpolated(network, V, outside) if copied is None else copied
     u = fem.Function(V, dtype=function_type(V, network))
     real_parts(u.x.array.reshape(-1, V.dofmap.index_map_bs))[:] = nodal.T
+    if exact:
+        return u, exact_certificate(network, u)
     return u, _joined(V.mesh.comm, bounds).certificate()
 
 

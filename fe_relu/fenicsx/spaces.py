@@ -176,6 +176,13 @@ def _node_ends(V: fem.FunctionSpace) -> npt.NDArray[np.int64] | None:
     return ends if len(at_corners) == len(corners) and len(nearest) in whole else None
 
 
+def node_ends(V: fem.FunctionSpace) -> npt.NDArray[np.int64]:
+    """The two corners of a cell between which each of its dofs is a value, shape (2, dofs)."""
+    ends = _node_ends(V)
+    assert ends is not None
+    return ends
+
+
 def ends_of_dofs(V: fem.FunctionSpace) -> npt.NDArray[np.int32]:
     """Two geometry nodes for each local (blocked) dof, in the middle of which it lies, (2, d).
 

@@ -53,20 +53,28 @@ def cells_of(domain: Any, dim: int) -> Cells:
     return _one(np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]]))
 
 
+@cells_of.register
+def _(cells: Cells, dim: int) -> Cells:
+    return cells
+
+
 @cells_of.register(Grid)
 @cells_of.register(SimplexMesh)
 def _(mesh: Any, dim: int) -> Cells:
     if mesh.dim != dim:
         raise ValueError(f"the network takes {dim} inputs, and the mesh is {mesh.dim}-dimensional")
-    vertices, cells = mesh.vertices().T.copy(), mesh.cells().copy()
-    if dim == 1:
-        order = np.argsort(vertices[cells].mean(axis=0)[:, 0])
-        cells = np.sort(cells[:, order], axis=0)
-    sides = vertices[cells[1:]] - vertices[cells[0]]
-    size = sides[0, :, 0] if dim == 1 else _cross(sides[0], sides[1])
-    cells[:2] = np.where(size < 0, cells[1::-1], cells[:2])
-    corners = len(cells)
-    return Cells(vertices, corners * np.arange(cells.shape[1] + 1), cells.T.ravel().copy())
+    return simplices(mesh.vertices(), mesh.cells())
+
+
+def simplices(vertices: npt.NDArray, cells: npt.NDArray) -> Cells:
+    """Intervals or triangles (dim + 1, m), in their order, with corners in the right one."""
+    points = vertices.T.astype(np.float64)
+    sides = points[cells[1:]] - points[cells[0]]
+    size = sides[0, :, 0] if len(vertices) == 1 else _cross(sides[0], sides[1])
+    corners = cells.astype(np.int64)
+    corners[:2] = np.where(size < 0, corners[1::-1], corners[:2])
+    count = len(corners)
+    return Cells(points, count * np.arange(corners.shape[1] + 1), corners.T.ravel().copy())
 
 
 def _one(vertices: npt.NDArray[np.float64]) -> Cells:

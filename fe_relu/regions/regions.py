@@ -43,18 +43,21 @@ class LinearRegions:
             from its weights, so that it keeps its digits on slivers.
         constants: What the affine function of each face is at the origin, shape (faces,) or
             (k, faces).
+        cells: The cell of the domain that each face is a part of, shape (faces,); 0 of a box or a
+            polygon. Of `minimal` regions that of one of the faces that became one.
     """
 
     vertices: npt.NDArray[np.float64]
     values: npt.NDArray[np.float64]
     offsets: npt.NDArray[np.int64]
     corners: npt.NDArray[np.int64]
+    cells: npt.NDArray[np.int64]
     _layers: tuple[Layer, ...]
     _steps: tuple[Step, ...]
     _chosen: npt.NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
-        for array in (self.vertices, self.values, self.offsets, self.corners):
+        for array in (self.vertices, self.values, self.offsets, self.corners, self.cells):
             array.flags.writeable = False
 
     @property
@@ -95,8 +98,8 @@ class LinearRegions:
         return constants[0] if self.values.ndim == 1 else constants
 
     @cached_property
-    def _triangles(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Cells (dim + 1, m), and the face of each."""
+    def simplices(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """The cells of `mesh()`, shape (dim + 1, m), and the face of each."""
         if self.dim == 1:
             return self.corners.reshape(-1, 2).T.copy(), np.arange(self.num_regions)
         return triangulated(self.vertices.T.copy(), self.offsets, self.corners)
@@ -104,14 +107,14 @@ class LinearRegions:
     @cached_property
     def sizes(self) -> npt.NDArray[np.float64]:
         """The area of each face, or its length, shape (faces,)."""
-        cells, face = self._triangles
+        cells, face = self.simplices
         found = np.zeros(self.num_regions)
         np.add.at(found, face, volumes(self.vertices, cells))
         return found
 
     def mesh(self) -> SimplexMesh:
         """The faces cut into triangles, or the intervals, with the same vertices."""
-        return SimplexMesh.conforming(self.vertices, self._triangles[0])
+        return SimplexMesh.conforming(self.vertices, self.simplices[0])
 
     def network(self) -> P1Network:
         """The P1 function on `mesh()` that the network is, on the domain."""
@@ -221,11 +224,15 @@ def _in_plane(layers: tuple[Layer, ...], cells: Cells, most: int, minimal: bool)
         faces, kept, chosen = merged(faces, slopes_of_faces(layers, steps, faces.num_faces))
         values = values[kept]
     offsets, corners = loops(faces)
+    inside: npt.NDArray[np.int64] = np.arange(len(cells.offsets) - 1)
+    for step in steps:
+        inside = inside[step.parents]
     return LinearRegions(
         faces.vertices().T.copy(),
         _by_output(values),
         offsets,
         corners,
+        inside if chosen is None else inside[chosen],
         layers,
         tuple(steps),
         chosen,
@@ -233,18 +240,22 @@ def _in_plane(layers: tuple[Layer, ...], cells: Cells, most: int, minimal: bool)
 
 
 def _on_line(layers: tuple[Layer, ...], cells: Cells, most: int) -> LinearRegions:
-    ends = cells.vertices[cells.corners, 0].reshape(-1, 2)
-    joined = np.array_equal(ends[1:, 0], ends[:-1, 1])
-    if not joined:
-        raise ValueError("the mesh of intervals has gaps; pass an interval without any")
-    x, values = knots(np.append(ends[:, 0], ends[-1, 1]), layers, most)
+    """Cells in order from left to right; what lies between two that are apart is left out."""
+    starts, ends = cells.vertices[cells.corners, 0].reshape(-1, 2).T
+    order = np.argsort(starts)
+    x, values = knots(np.unique(cells.vertices[cells.corners, 0]), layers, most)
+    middles = (x[1:] + x[:-1]) / 2
+    inside = order[np.maximum(np.searchsorted(starts[order], middles) - 1, 0)]
+    faces = np.flatnonzero(middles < ends[inside])
+    used, corners = np.unique(np.stack([faces, faces + 1], axis=1), return_inverse=True)
     return LinearRegions(
-        x[None].copy(),
-        _by_output(values),
-        2 * np.arange(len(x)),
-        np.stack([np.arange(len(x) - 1), np.arange(1, len(x))], axis=1).ravel(),
+        x[None, used],
+        _by_output(values[used]),
+        2 * np.arange(len(faces) + 1),
+        corners.ravel(),
+        inside[faces],
         layers,
-        _steps_of((x[1:] + x[:-1]) / 2, layers),
+        _steps_of(middles[faces], layers),
     )
 
 
@@ -262,18 +273,22 @@ def _steps_of(x: npt.NDArray[np.float64], layers: tuple[Layer, ...]) -> tuple[St
 
 def _without_knots(found: LinearRegions) -> LinearRegions:
     """The same function without knots where no output bends."""
-    slopes = np.atleast_3d(found.slopes.T).reshape(found.num_regions, -1)
+    slopes = found._slopes.reshape(found.num_regions, -1)
     jump = np.abs(np.diff(slopes, axis=0)).max(axis=1)
-    bent = np.flatnonzero(jump > BEND * np.abs(slopes).max()) + 1
-    kept = np.concatenate([[0], bent, [found.num_vertices - 1]])
+    left, right = found.corners.reshape(-1, 2).T
+    bent = (jump > BEND * np.abs(slopes).max()) | (left[1:] != right[:-1])
+    first = np.flatnonzero(np.append(True, bent))
+    last = np.append(first[1:], found.num_regions) - 1
+    used, corners = np.unique(np.stack([left[first], right[last]], axis=1), return_inverse=True)
     return LinearRegions(
-        found.vertices[:, kept],
-        found.values[..., kept],
-        2 * np.arange(len(kept)),
-        np.stack([np.arange(len(kept) - 1), np.arange(1, len(kept))], axis=1).ravel(),
+        found.vertices[:, used],
+        found.values[..., used],
+        2 * np.arange(len(first) + 1),
+        corners.ravel(),
+        found.cells[first],
         found._layers,
         found._steps,
-        kept[:-1],
+        first,
     )
 
 
