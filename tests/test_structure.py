@@ -42,9 +42,11 @@ PLACES = {
     "mpi4py": "parallel fenicsx",
     "numba": "basics",
     "onnx": "formats",
+    "petsc4py": "fenicsx",
     "safetensors": "formats",
     "torch": "formats",
     "tqdm": "cli",
+    "ufl": "fenicsx",
 }
 
 #: What only `parallel` does with a communicator.
