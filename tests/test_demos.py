@@ -142,6 +142,14 @@ def test_model_of_partitions_misses_no_rank(comm, monkeypatch, capsys):
         assert "as much as" in printed
 
 
+def test_official_fields_are_counted(comm, monkeypatch, capsys):
+    runpy.run_path(str(DEMOS / "official_fields.py"), run_name="__main__")
+    printed = capsys.readouterr().out
+    assert "66 fields become networks" in printed
+    for words in ("P2Network on a Grid", "P1Network on a SimplexMesh", "Q1Network", "refused"):
+        assert words in printed
+
+
 def test_export_benchmark_prints_its_table(comm, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["benchmark_export", "8", "500"])
     runpy.run_path(str(DEMOS / "benchmark_export.py"), run_name="__main__")
