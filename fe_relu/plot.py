@@ -25,6 +25,7 @@ from fe_relu.layers.network import ReLUNetwork
 from fe_relu.meshes.mesh import Mesh
 from fe_relu.networks.nodal import mesh_of, whole_of
 from fe_relu.networks.p1 import P1Network
+from fe_relu.regions.regions import LinearRegions
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -267,6 +268,48 @@ def function(
     )
     axes.figure.colorbar(shown, cax=axes.inset_axes((1.03, 0, 0.04, 1)), label=label)
     axes.set(xlabel="x", ylabel="y")
+    return axes
+
+
+def regions(
+    found: LinearRegions,
+    axes: Axes | None = None,
+    *,
+    component: int = 0,
+    label: str | None = None,
+) -> Axes:
+    """The linear regions of a network: edges of the faces over its values; in 1-D its knots.
+
+    Args:
+        found: As `linear_regions` gives them.
+        axes: Where to draw.
+        component: Which output.
+        label: What the values are.
+
+    Examples:
+        >>> import numpy as np, fe_relu
+        >>> tent = fe_relu.ReLUNetwork(
+        ...     (fe_relu.Affine(np.eye(2), [0, 0]), fe_relu.Affine([[1, 1]], [0]))
+        ... )
+        >>> found = fe_relu.linear_regions(tent, ((-1, 1), (-1, 1)))
+        >>> len(fe_relu.plot.regions(found).collections[1].get_paths())
+        4
+    """
+    axes, values = _axes_or_new(axes), np.atleast_2d(found.values)[component]
+    label = label or ("u" if found.values.ndim == 1 else f"u[{component}]")
+    if found.dim == 1:
+        axes.plot(found.vertices[0], values, ".-", color=CURVES[0][0])
+        axes.set(xlabel="x", ylabel=label)
+        return axes
+    from matplotlib.collections import PolyCollection
+
+    x, y = found.vertices
+    cells = found.simplices[0].T
+    shown = axes.tripcolor(x, y, cells, values, shading="gouraud", cmap="viridis")
+    outlines = [found.vertices[:, face].T for face in found.faces()]
+    axes.add_collection(PolyCollection(outlines, facecolor="none", edgecolor="w", linewidth=0.3))
+    axes.figure.colorbar(shown, cax=axes.inset_axes((1.03, 0, 0.04, 1)), label=label)
+    axes.set(xlabel="x", ylabel="y", aspect=_aspect(found.vertices))
     return axes
 
 

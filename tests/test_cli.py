@@ -744,3 +744,48 @@ def test_a_rank_whose_others_never_start_says_so_and_ends():
 def test_errors_of_one_rank_and_of_all_are_told_once_and_end_all(scene, words, told):
     (error,) = errors_in(typed(*words.split(), start=(*MPIRUN, *staged(scene))))
     assert told in error
+
+
+# linear regions of layers
+
+
+def trained():
+    """Layers that are no P1 function on a grid, in an ONNX file."""
+    rng = np.random.default_rng(0)
+    widths = (2, 7, 5, 2)
+    layers = [
+        fe_relu.Affine(rng.standard_normal((b, a)), rng.uniform(-1, 1, b))
+        for a, b in itertools.pairwise(widths)
+    ]
+    network = fe_relu.ReLUNetwork(tuple(layers))
+    fe_relu.to_onnx(network, "trained.onnx")
+    return network
+
+
+def test_info_of_layers_says_regions_and_exact_bounds(capsys):
+    network = trained()
+    for words, box in (
+        ((), ((0, 1), (0, 1))),
+        (("--box", "-1", "1", "-2", "1"), ((-1, 1), (-2, 1))),
+    ):
+        found = fe_relu.linear_regions(network, box)
+        out = done(capsys, "info", "trained.onnx", *words)
+        assert f"{found.num_regions} linear ones in" in out
+        low, high = found.values.min(axis=1)[1], found.values.max(axis=1)[1]
+        assert f"u1 from {low:.6g} to {high:.6g}" in out
+    assert "two numbers" in refused(capsys, "info", "trained.onnx", "--box", "1")
+
+
+def test_regions_are_drawn_and_written_for_paraview(capsys):
+    pytest.importorskip("matplotlib.image", reason="matplotlib is not installed")
+    network = trained()
+    assert done(capsys, "plot", "trained.onnx", "-o", "u.png", "--box", "0", "1", "0", "2") == ""
+    assert os.path.getsize("u.png") > 1000
+    done(capsys, "convert", "trained.onnx", "trained.xdmf", "--box", "0", "1", "0", "2")
+    from dolfinx.io import XDMFFile
+
+    with XDMFFile(MPI.COMM_SELF, "trained.xdmf", "r") as file:
+        mesh = file.read_mesh()
+    regions = fe_relu.linear_regions(network, ((0, 1), (0, 2)))
+    assert mesh.topology.index_map(2).size_local == regions.mesh().num_cells
+    assert "--box" in refused(capsys, "convert", "trained.onnx", "trained.xdmf")

@@ -69,9 +69,17 @@ def _add(
     return parser
 
 
+def _add_box(parser: argparse.ArgumentParser, what: str) -> None:
+    parser.add_argument(
+        "--box", nargs="+", type=float, metavar="X", help=f"X0 X1 Y0 Y1, or X0 X1: {what}"
+    )
+
+
 def _add_info(commands: argparse._SubParsersAction) -> None:
     what = "show kind, grid, neurons, non-zeros, bounds and memory of a network"
-    _add(commands, "info", "info", what, "fe-relu info temperature.safetensors")
+    example = "fe-relu info temperature.safetensors\n  fe-relu info trained.onnx --box -1 1 -1 1"
+    parser = _add(commands, "info", "info", what, example)
+    _add_box(parser, "where the linear regions of layers are counted; by default 0 1 0 1")
 
 
 def _add_convert(commands: argparse._SubParsersAction) -> None:
@@ -81,11 +89,16 @@ def _add_convert(commands: argparse._SubParsersAction) -> None:
         "convert",
         "write a network in another format",
         "fe-relu convert temperature.safetensors temperature.onnx --form active\n"
-        "  fe-relu convert results.bp temperature.safetensors --name T --time 2.5",
+        "  fe-relu convert results.bp temperature.safetensors --name T --time 2.5\n"
+        "  fe-relu convert trained.onnx trained.xdmf --box -1 1 -1 1",
     )
     parser.add_argument(
-        "out", metavar="OUT", help="the file to write: .safetensors or .onnx by suffix"
+        "out",
+        metavar="OUT",
+        help="the file to write: .safetensors or .onnx by suffix; or .xdmf, for ParaView, the mesh "
+        "on which the network is P1, and its values there",
     )
+    _add_box(parser, "the domain of .xdmf")
     parser.add_argument(
         "--form",
         choices=("relu", "active"),
@@ -169,8 +182,10 @@ def _add_plot(commands: argparse._SubParsersAction) -> None:
         "plot",
         "plot",
         "draw a network over its mesh",
-        "fe-relu plot temperature.safetensors -o temperature.png",
+        "fe-relu plot temperature.safetensors -o temperature.png\n"
+        "  fe-relu plot trained.onnx -o regions.png --box -1 1 -1 1",
     )
+    _add_box(parser, "draws the linear regions of the network there")
     parser.add_argument(
         "-o", "--output", metavar="PNG", required=True, help="the picture to write; also .pdf, .svg"
     )

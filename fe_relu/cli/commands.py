@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fe_relu.analysis.weights import p1_from_relu
 from fe_relu.cli.evaluation import evaluate_file
-from fe_relu.cli.networks import read_network, require_other_file, writer
+from fe_relu.cli.networks import box_of, read_network, require_other_file, writer
 from fe_relu.cli.picture import save_picture
 from fe_relu.cli.summary import aligned, file_size, in_bytes, summary, surrogate_rows
 from fe_relu.cli.text import say
@@ -20,6 +20,7 @@ from fe_relu.layers.network import ReLUNetwork
 from fe_relu.networks.nodal import mesh_of
 from fe_relu.networks.p1 import P1Network
 from fe_relu.parallel.agreement import together
+from fe_relu.regions.regions import linear_regions
 from fe_relu.sizes.explicit import explicit_size
 
 if TYPE_CHECKING:
@@ -28,11 +29,12 @@ if TYPE_CHECKING:
 
 def info(given: Namespace, comm: MPI.Comm | None) -> None:
     named = read_network(given.file)
-    say(aligned([("file", f"{given.file}, {in_bytes(file_size(given.file))}"), *summary(named)]))
+    rows = summary(named, box_of(given.box))
+    say(aligned([("file", f"{given.file}, {in_bytes(file_size(given.file))}"), *rows]))
 
 
 def convert(given: Namespace, comm: MPI.Comm | None) -> None:
-    write = writer(given.out, given.file, **_given(given, "form"))
+    write = writer(given.out, given.file, **_given(given, "form", "box"))
     named = read_network(given.file, **_given(given, "name", "time"))
     if given.p1:
         named = dataclasses.replace(named, network=_as_p1(named.network))
@@ -61,6 +63,10 @@ def compress(given: Namespace, comm: MPI.Comm | None) -> None:
 def plot(given: Namespace, comm: MPI.Comm | None) -> None:
     require_other_file(given.output, given.file)
     named = read_network(given.file)
+    box = box_of(given.box)
+    if box is not None:
+        save_picture(linear_regions(named.network, box), named.labels, given.output)
+        return
     network = named.network if mesh_of(named.network) is not None else _as_p1(named.network)
     save_picture(network, named.labels, given.output)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fe_relu.fenicsx.checkpoint import network_from_checkpoint
+from fe_relu.fenicsx.regions import write_regions
 from fe_relu.formats.files import load, metadata, save
 from fe_relu.formats.onnx import to_onnx
 from fe_relu.formats.onnx_reader import network_and_metadata
@@ -93,8 +94,32 @@ def _to_onnx(named: Named, path: str, *, form: str = "relu") -> None:
     to_onnx(named.network, path, form=form, metadata=extra)  # type: ignore[arg-type]
 
 
+def _to_xdmf(named: Named, path: str, *, box: list[float] | None = None) -> None:
+    domain = box_of(box)
+    if domain is None:
+        raise ValueError(f"{path}: a mesh of the network needs a domain, --box X0 X1 Y0 Y1")
+    write_regions(named.network, domain, path, names=named.labels)
+
+
 #: How to write what a suffix stands for.
-WRITERS = {".safetensors": Format(_to_safetensors), ".onnx": Format(_to_onnx, ("form",))}
+WRITERS = {
+    ".safetensors": Format(_to_safetensors),
+    ".onnx": Format(_to_onnx, ("form",)),
+    ".xdmf": Format(_to_xdmf, ("box",)),
+}
+
+
+def box_of(ends: list[float] | None) -> list[list[float]] | None:
+    """The box from its ends, x0 x1 y0 y1.
+
+    Raises:
+        ValueError: They are not two for each coordinate.
+    """
+    if ends is None:
+        return None
+    if len(ends) % 2:
+        raise ValueError(f"--box needs two numbers for each coordinate, not {len(ends)}")
+    return [ends[i : i + 2] for i in range(0, len(ends), 2)]
 
 
 def read_network(path: str, comm: MPI.Comm | None = None, **which: Any) -> Named:

@@ -23,9 +23,14 @@ from fe_relu.meshes.grid.grid import Grid
 from fe_relu.networks.p1 import P1Network
 from fe_relu.networks.p2 import P2Network
 from fe_relu.networks.q1 import Q1Network
+from fe_relu.regions.regions import linear_regions
 from fe_relu.sizes.report import SizeReport, size_report
 
 Row = tuple[str, str]
+
+#: Where linear regions are counted, unless another box is given; and how many at most.
+UNIT_BOX = [[0.0, 1.0], [0.0, 1.0]]
+MOST_REGIONS = 1_000_000
 
 
 class Described(NamedTuple):
@@ -46,8 +51,11 @@ class Described(NamedTuple):
     bounds: list[Row] = []
 
 
-def summary(named: Named) -> list[Row]:
-    """Kind, mesh, neurons, non-zeros, bounds and memory of a network, as names and texts."""
+def summary(named: Named, box: list[list[float]] | None = None) -> list[Row]:
+    """Kind, mesh, neurons, non-zeros, bounds and memory of a network, as names and texts.
+
+    Of layers with one or two inputs, linear regions and exact bounds over a box.
+    """
     network, found = named.network, described(named.network)
     rows = [("kind", found.kind), *found.facts, ("numbers", str(network.dtype))]
     rows.append(("inputs", str(network.dim_in)))
@@ -62,6 +70,7 @@ def summary(named: Named) -> list[Row]:
     rows.append(("depth", _depth(size)))
     rows.append(("size", _numbers(size)))
     rows += found.bounds if found.nodal is None else _nodal_bounds(named, found.nodal)
+    rows += _region_rows(network, named, box) if found.nodal is None else []
     sparse = size.numbers * (np.dtype(network.dtype).itemsize + 4)
     layers = f"as sparse layers about {in_bytes(sparse)}"
     used = "" if found.nbytes is None else f"{in_bytes(found.nbytes)}, "
@@ -145,6 +154,25 @@ def _(network: ReLUNetwork) -> Described:
 @described.register
 def _(network: DeepNetwork) -> Described:
     return Described("deep ReLU network", [("error", f"at most {network.error_bound:.6g}")])
+
+
+@singledispatch
+def _region_rows(network: Any, named: Named, box: list[list[float]] | None) -> list[Row]:
+    return []
+
+
+@_region_rows.register
+def _(network: ReLUNetwork, named: Named, box: list[list[float]] | None) -> list[Row]:
+    if network.dim_in > 2:
+        return []
+    domain = UNIT_BOX[: network.dim_in] if box is None else box
+    try:
+        regions = linear_regions(network, domain, max_regions=MOST_REGIONS)
+    except ValueError as error:
+        return [("regions", str(error))]
+    where = " x ".join(f"[{low:g}, {high:g}]" for low, high in domain)
+    count = ("regions", f"{regions.num_regions} linear ones in {where}")
+    return [count, *_nodal_bounds(named, regions.values)]
 
 
 def surrogate_rows(surrogate: Surrogate) -> list[Row]:

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from fe_relu.basics.refusals import needed
 from fe_relu.fenicsx import compat
 from fe_relu.networks.nodal import layout_of, whole_of
 from fe_relu.parallel.agreement import rank_of, together, told
@@ -101,3 +103,34 @@ def _function_on(
         given[compat.geometry_dofmap(found)]
     ]
     return found, u
+
+
+def write_regions(network: Any, domain: Any, path: str, *, names: Sequence[str]) -> None:
+    """Writes the mesh on which a network is P1, and its values, as XDMF with an .h5 file beside it.
+
+    By this process alone, in double precision.
+
+    Args:
+        network: As for `linear_regions`.
+        domain: As for `linear_regions`.
+        path: The file, with suffix .xdmf.
+        names: Of the outputs; one function for each.
+
+    Raises:
+        ValueError: As for `linear_regions`.
+        TypeError: Likewise.
+        ImportError: dolfinx is not installed.
+    """
+    with needed("dolfinx", "writing XDMF"):
+        from dolfinx import fem
+        from dolfinx.io import XDMFFile
+    from mpi4py import MPI
+
+    found, u = mesh_from_network(network, MPI.COMM_SELF, domain)
+    V = fem.functionspace(found, ("P", 1))
+    with XDMFFile(found.comm, path, "w") as file:
+        file.write_mesh(found)
+        for k, name in enumerate(names):
+            part = fem.Function(V, name=name)
+            part.x.array[:] = u.x.array[k :: len(names)]
+            file.write_function(part)
