@@ -144,7 +144,7 @@ def _bucket(middles: Any, k: Any, grid: Any) -> Any:
 
 
 @inlined
-def _place(s: Any, count: Any) -> Any:
+def place(s: Any, count: Any) -> Any:
     """The bucket along an axis; the first for NaN, the last for what is beyond."""
     return np.int64(np.int32(min(s if s > 0 else 0.0, count - 1)))
 
@@ -158,12 +158,12 @@ def unpacked(grid: Any) -> Any:
 @inlined
 def bucket(x: Any, y: Any, z: Any, grid: Any, dim: Any) -> Any:
     """The bucket of a grid that a point is in, or the nearest."""
-    b = _place((x - grid[0]) * grid[3], grid[4])
+    b = place((x - grid[0]) * grid[3], grid[4])
     if dim == 2:
-        b += np.int64(grid[4]) * _place((y - grid[1]) * grid[3], grid[5])
+        b += np.int64(grid[4]) * place((y - grid[1]) * grid[3], grid[5])
     if dim == 3:
-        j = _place((y - grid[1]) * grid[3], grid[5])
-        b += np.int64(grid[4]) * (j + np.int64(grid[5]) * _place((z - grid[2]) * grid[3], grid[6]))
+        j = place((y - grid[1]) * grid[3], grid[5])
+        b += np.int64(grid[4]) * (j + np.int64(grid[5]) * place((z - grid[2]) * grid[3], grid[6]))
     return b
 
 

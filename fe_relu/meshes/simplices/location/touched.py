@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fe_relu.basics.compiled import compiled, inlined
-from fe_relu.meshes.simplices.location.buckets import bucket
+from fe_relu.meshes.simplices.location.buckets import bucket, place
 
 
 class Touched(NamedTuple):
@@ -41,19 +41,25 @@ def touched_by(
 @compiled
 def _mark(vertices: Any, cells: Any, grid: Any, reach: Any, marks: Any) -> None:
     dim, nx, ny = len(vertices), np.int64(grid[4]), np.int64(grid[5])
-    low, high = np.zeros(3), np.zeros(3)
     for k in range(cells.shape[1]):
-        for axis in range(dim):
-            low[axis], high[axis] = np.inf, -np.inf
-            for i in range(len(cells)):
-                at = vertices[axis, cells[i, k]]
-                low[axis], high[axis] = min(low[axis], at - reach), max(high[axis], at + reach)
-        first = bucket(low[0], low[1], low[2], grid, dim)
-        last = bucket(high[0], high[1], high[2], grid, dim)
-        for c in range(first // (nx * ny), last // (nx * ny) + 1):
-            for b in range(first // nx % ny, last // nx % ny + 1):
-                for a in range(first % nx, last % nx + 1):
+        a0, a1 = _span(vertices, cells, k, grid, reach, 0)
+        b0, b1 = _span(vertices, cells, k, grid, reach, 1) if dim >= 2 else (0, 0)
+        c0, c1 = _span(vertices, cells, k, grid, reach, 2) if dim >= 3 else (0, 0)
+        for c in range(c0, c1 + 1):
+            for b in range(b0, b1 + 1):
+                for a in range(a0, a1 + 1):
                     marks[(c * ny + b) * nx + a] = 1
+
+
+@inlined
+def _span(vertices: Any, cells: Any, k: Any, grid: Any, reach: Any, axis: Any) -> Any:
+    """The first and the last bucket along an axis."""
+    low, high = np.inf, -np.inf
+    for i in range(len(cells)):
+        at = vertices[axis, cells[i, k]]
+        low, high = min(low, at), max(high, at)
+    first = place((low - reach - grid[axis]) * grid[3], grid[4 + axis])
+    return first, place((high + reach - grid[axis]) * grid[3], grid[4 + axis])
 
 
 @inlined
