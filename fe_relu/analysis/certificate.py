@@ -51,7 +51,9 @@ class Certificate:
             most `EXACT_FACTOR` times the accumulated roundoff of evaluation there, and lower is 0.
         lower: Some point has a difference of at least this.
         upper: No point has a larger difference, roundoff of both evaluations included. Infinite
-            where nothing can be proven.
+            where nothing can be proven. Between P1 functions it meets `lower`, up to roundoff;
+            except where cells reach beyond tetrahedra that are no box, where the network ends with
+            a jump: there it is a bound by nodal values.
 
     Examples:
         >>> from mpi4py import MPI
