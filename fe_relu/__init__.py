@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from fe_relu.analysis.intervals import NetworkBounds
     from fe_relu.analysis.neurons import NotP1Error
     from fe_relu.analysis.weights import p1_from_relu
+    from fe_relu.fenicsx.classifier import Classifier, classifier_from_meshtags
     from fe_relu.fenicsx.conversion import (
         Conversion,
         hierarchical_from_function,
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from fe_relu.fenicsx.refinement import ExactCertificate, project
     from fe_relu.fenicsx.regions import mesh_from_network
     from fe_relu.fenicsx.spaces import UnsupportedFunctionError
+    from fe_relu.fitting.matrix import MatrixFacts, interpolation_matrix, matrix_facts
+    from fe_relu.fitting.output import fit_output
     from fe_relu.formats.files import FileFormatError, load, save
     from fe_relu.formats.onnx import to_onnx
     from fe_relu.formats.onnx_reader import from_onnx
@@ -49,12 +52,14 @@ __all__ = [
     "ActivationStatistics",
     "Affine",
     "Certificate",
+    "Classifier",
     "Conversion",
     "ExactCertificate",
     "FileFormatError",
     "Grid",
     "HierarchicalNetwork",
     "LinearRegions",
+    "MatrixFacts",
     "NetworkBounds",
     "NotP1Error",
     "NotStructuredError",
@@ -69,17 +74,21 @@ __all__ = [
     "argmax",
     "argmin",
     "bounds",
+    "classifier_from_meshtags",
     "concatenate",
     "contours",
+    "fit_output",
     "from_onnx",
     "from_torch",
     "function_from_network",
     "grid_from_mesh",
     "hierarchical_from_function",
     "integral",
+    "interpolation_matrix",
     "interpolation_plan",
     "linear_regions",
     "load",
+    "matrix_facts",
     "mesh_from_network",
     "network_from_function",
     "norm",
@@ -111,6 +120,12 @@ _HOMES = {
     "ExactCertificate": "fenicsx.refinement",
     "project": "fenicsx.refinement",
     "UnsupportedFunctionError": "fenicsx.spaces",
+    "Classifier": "fenicsx.classifier",
+    "classifier_from_meshtags": "fenicsx.classifier",
+    "MatrixFacts": "fitting.matrix",
+    "interpolation_matrix": "fitting.matrix",
+    "matrix_facts": "fitting.matrix",
+    "fit_output": "fitting.output",
     "FileFormatError": "formats.files",
     "load": "formats.files",
     "save": "formats.files",

@@ -21,7 +21,7 @@ FLOORS = [
     {"regions"},
     {"analysis"},
     {"fenicsx", "formats", "sizes"},
-    {"deep", "plot"},
+    {"deep", "fitting", "plot"},
     {"cli"},
     {"__init__", "__main__"},
 ]
@@ -42,7 +42,7 @@ PLACES = {
     "mpi4py": "parallel fenicsx",
     "numba": "basics",
     "onnx": "formats",
-    "petsc4py": "fenicsx",
+    "petsc4py": "fenicsx fitting",
     "safetensors": "formats",
     "torch": "formats",
     "tqdm": "cli",

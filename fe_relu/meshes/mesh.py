@@ -108,6 +108,14 @@ class Part(Protocol):
         """The P1 function with nodal values (k, n)."""
         ...
 
+    def hats(self, x: npt.NDArray, dtype: npt.DTypeLike) -> Answers:
+        """The hats that are awake at points (dim, n): their vertices, then their values.
+
+        Numbers of vertices are those in the whole mesh, −1 where there is no hat; shape (2 c, n)
+        for c hats at most. Others are zero.
+        """
+        ...
+
     def quadratic_table(self, values: npt.NDArray, levels: int) -> Table:
         """The P1 interpolant on the part refined `levels` times of a P2 function (k, n)."""
         ...

@@ -154,6 +154,12 @@ class Table:
         for component, here in zip(entries, out, strict=True):
             loops.combine(*vertices, *weights, component, here)
 
+    def hats(self, points: Located) -> tuple[npt.NDArray, npt.NDArray]:
+        """Entries of the hats that are awake at located points, and their values, (3, n) both."""
+        high, low = points.high, points.low
+        entries = np.stack([points.first, points.middle, points.last])
+        return entries, np.stack([1 - high, high - low, low])
+
     def _swept(self, x: npt.NDArray, dtype: np.dtype, ask: Callable[..., tuple]) -> npt.NDArray:
         """Asks for all points (2, n), a part to a thread; the positions of those to be sent away.
 

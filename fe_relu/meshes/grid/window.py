@@ -13,7 +13,7 @@ import numpy.typing as npt
 from fe_relu.meshes.grid.midpoints import Nodes, largest_bump, surpluses
 from fe_relu.meshes.grid.p2_table import P2Table
 from fe_relu.meshes.grid.table import Table
-from fe_relu.meshes.mesh import Run
+from fe_relu.meshes.mesh import Answers, Run
 
 if TYPE_CHECKING:
     from fe_relu.meshes.grid.grid import Grid
@@ -117,6 +117,18 @@ class Window:
     def table(self, values: npt.NDArray) -> Table:
         """The P1 or Q1 function with nodal values (k, n) of this window."""
         return self.grid.table_type.of(self, values)
+
+    def hats(self, x: npt.NDArray, dtype: npt.DTypeLike) -> Answers:
+        """Numbers of vertices, and values, of the hats that are awake at points; see `Part`."""
+        count = self.num_vertices
+        table = self.table(np.arange(1.0, count + 1)[None])
+        located = table.locate(x, dtype)
+        if count == 0:
+            return Answers(np.zeros((2, x.shape[1])), located.away)
+        entries, values = table.hats(located)
+        local = table.entries[0].astype(np.int64)[entries] - 1
+        numbers = np.append(self.numbers(), -1)[local]
+        return Answers(np.concatenate([numbers.astype(float), values]), located.away)
 
     def quadratic_table(self, values: npt.NDArray, levels: int) -> P2Table:
         """The P2 function with nodal values (k, n) of this window refined by two."""

@@ -46,6 +46,13 @@ class LatticeTable(Table):
         away = self._swept(x, dtype, ask)
         return Located(first, first, first, weights[0], weights[1], away)
 
+    def hats(self, points: Located) -> tuple[npt.NDArray, npt.NDArray]:
+        """As of a `Table`, of four hats."""
+        width, (a, b) = self.window.shape[0] + 3, (points.high, points.low)
+        first = points.first.astype(np.int64)
+        entries = np.stack([first, first + 1, first + width, first + width + 1])
+        return entries, np.stack([(1 - a) * (1 - b), a * (1 - b), (1 - a) * b, a * b])
+
     def _combine(self, points: Located, entries: npt.NDArray, out: npt.NDArray) -> None:
         width = INDEX(self.window.shape[0] + 3)
         for component, here in zip(entries, out, strict=True):

@@ -105,6 +105,10 @@ class QuadrilateralTable(Table):
         away = swept(x, ask, self.partial)
         return Located(np.empty(0, np.int32), corners, weights, away)
 
+    def hats(self, points: Located) -> tuple[npt.NDArray, npt.NDArray]:
+        """As of a `Table`, of four hats."""
+        return points.corners, points.weights
+
     def _combine(self, points: Located, entries: npt.NDArray, out: npt.NDArray) -> None:
         combine(points.corners, points.weights, entries, out)
 

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fe_relu.meshes.mesh import Run
+from fe_relu.meshes.mesh import Answers, Run
 from fe_relu.meshes.simplices.nodes import Nodes, bump_sizes
 from fe_relu.meshes.simplices.quadratic import QuadraticTable
-from fe_relu.meshes.simplices.table import Table
+from fe_relu.meshes.simplices.table import Table, hats_at
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,10 @@ class Whole:
     def table(self, values: npt.NDArray) -> Table:
         """The P1 or Q1 function with nodal values (k, n)."""
         return self.mesh.table(values)
+
+    def hats(self, x: npt.NDArray, dtype: npt.DTypeLike) -> Answers:
+        """Numbers of vertices, and values, of the hats that are awake at points; see `Part`."""
+        return hats_at(self.table(np.zeros((1, self.num_vertices))), self.numbers(), x, dtype)
 
     def quadratic_table(self, values: npt.NDArray, levels: int) -> QuadraticTable:
         """The network of so many levels of the P2 function with nodal values (k, n)."""

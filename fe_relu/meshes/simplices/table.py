@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -112,6 +113,12 @@ class Table:
     def _combine(self, points: Located, entries: npt.NDArray, out: npt.NDArray) -> None:
         walk.combine(points.corners, points.weights, entries, out, self.locator.axes)
 
+    def hats(self, points: Located) -> tuple[npt.NDArray, npt.NDArray]:
+        """Rows of the hats that are awake at located points, and their values, (dim + 1, n)."""
+        first = 1 - points.weights.sum(axis=0)
+        first[points.cells < 0] = 0
+        return points.corners, np.concatenate([first[None], points.weights])
+
     def _read(self, dtype: np.dtype) -> tuple[npt.NDArray, float]:
         """The entries as they are read in computing in dtype, and what they are scaled by."""
         if self._scaled is None or dtype != self.entries.dtype:
@@ -125,6 +132,16 @@ class Table:
         if -most <= self.entries.min(initial=0) and self.entries.max(initial=0) <= most:
             return None
         return self.entries * self.entries.dtype.type(SCALE)
+
+
+def hats_at(table: Table, numbers: npt.NDArray[np.int64], x: npt.NDArray, dtype: Any) -> Answers:
+    """What `Part.hats` says, of a table on vertices with these numbers in the whole mesh."""
+    located, order = table.locate(x, dtype), table.locator.order
+    rows, values = table.hats(located)
+    known = np.full(order.size + 1, -1)
+    own = order < numbers.size
+    known[:-1][own] = numbers[order[own]]
+    return Answers(np.concatenate([known[rows].astype(float), values]), located.away)
 
 
 def _unscaled(numbers: npt.NDArray, scale: float) -> npt.NDArray:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from fe_relu.basics.points import require_finite
 from fe_relu.meshes.mesh import Answers
 from fe_relu.meshes.simplices.location.locator import Locator
-from fe_relu.meshes.simplices.table import Table
+from fe_relu.meshes.simplices.table import Table, hats_at
 
 Ints = npt.NDArray[np.int64]
 
@@ -77,6 +77,15 @@ class Share:
         if self.cells.size == 0:
             return Nowhere(len(self.vertices), len(values), values.dtype)
         return Table.of(self.locator, values, partial=True)
+
+    def hats(self, x: npt.NDArray, dtype: npt.DTypeLike) -> Answers:
+        """Numbers of vertices, and values, of the hats that are awake at points; see `Part`."""
+        if self.cells.size == 0:
+            require_finite(x)
+            numbers = np.zeros((2 * len(self.cells), x.shape[1]))
+            return Answers(numbers, np.arange(x.shape[1]))
+        table = self.table(np.zeros((1, self.num_vertices)))
+        return hats_at(table, self.global_numbers, x, dtype)
 
     def inside(self, x: npt.NDArray, distance: float) -> Answers:
         """Which points (dim, n) are at most so far from the mesh, shape (1, n)."""

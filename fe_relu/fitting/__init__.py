@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Output weights from data: interpolation matrices, and least squares with them."""
