@@ -25,8 +25,12 @@ if TYPE_CHECKING:
 
     import ufl
 
-#: Without regularisation: the relative residual of the normal equations, and iterations at most.
-TOLERANCE, MOST_STEPS = 1e-12, 20_000
+#: Without regularisation: the relative residual of the normal equations, and steps at most.
+TOLERANCE, MOST_STEPS = 1e-11, 2000
+
+#: What is added to their diagonal, times its largest entry, before they are factored. As factors
+#: commute with the equations, conjugate gradients never leave the space of least norm.
+SHIFT = 1e-5
 
 
 def fit_output(
@@ -41,8 +45,9 @@ def fit_output(
 
     A is the `interpolation_matrix`, b the bias that the network's output has. For a network on a
     mesh that is data assimilation: α are the nodal values. With neither regularisation nor penalty
-    the α of least norm among the nearest, by LSQR; with one of them least |A α + b − y|² +
-    regularisation |α|² + penalty(α, α), by one Cholesky factorisation for all outputs.
+    the α of least norm among the nearest, by conjugate gradients on the normal equations; with one
+    of them least |A α + b − y|² + regularisation |α|² + penalty(α, α). Either takes one Cholesky
+    factorisation for all outputs.
 
     Collective over the network's `comm`: each rank passes data of its own.
 
@@ -59,7 +64,8 @@ def fit_output(
 
     Raises:
         ValueError: Shapes do not fit, data are not finite, regularisation is negative, the penalty
-            is on another mesh, or LSQR does not converge.
+            is on another mesh, or
+            the equations are not solved.
         TypeError: The network is of another kind, or there is a penalty and no mesh.
         ImportError: petsc4py is not installed.
 
@@ -89,16 +95,19 @@ def fit_output(
         terms.alike("words for a penalty", penalty is not None)
     matrix = distributed(rows, PETSc.COMM_SELF if where == Alone() else comm)
     rights = [_vector(matrix, row, left=True) for row in data - _bias(network, len(data))[:, None]]
+    rights = [_transposed(matrix, right) for right in rights]
+    normal = matrix.transposeMatMult(matrix)
     if penalty is None and regularisation == 0:
-        weights = [_by_lsqr(matrix, right) for right in rights]
+        shifted = normal.copy()
+        shifted.shift(SHIFT * (normal.getDiagonal().max()[1] or 1.0))
+        weights = _solved(normal, shifted, rights, "cg")
     else:
-        normal = matrix.transposeMatMult(matrix)
         normal.shift(regularisation)
         if penalty is not None:
             from fe_relu.fenicsx.penalty import penalty_rows
 
             normal.axpy(1.0, _like(normal, penalty_rows(penalty, network.mesh)))
-        weights = _by_factors(normal, [_transposed(matrix, right) for right in rights])
+        weights = _solved(normal, normal, rights, "preonly")
     return _with_weights(network, weights, np.ndim(values) == 1)
 
 
@@ -148,34 +157,17 @@ def _like(matrix: PETSc.Mat, rows: sparse.csr_array) -> PETSc.Mat:
     return found
 
 
-def _by_lsqr(matrix: PETSc.Mat, right: PETSc.Vec) -> PETSc.Vec:
-    """The nearest of least norm: Krylov spaces of the matrix have no other part."""
-    from petsc4py import PETSc
-
-    solver = PETSc.KSP().create(matrix.comm)
-    solver.setType(PETSc.KSP.Type.LSQR)
-    solver.setOperators(matrix)
-    solver.getPC().setType(PETSc.PC.Type.NONE)
-    solver.setTolerances(rtol=TOLERANCE, atol=1e-300, max_it=MOST_STEPS)
-    found = matrix.createVecRight()
-    found.set(0)
-    solver.solve(right, found)
-    if solver.getConvergedReason() < 0:
-        raise ValueError(
-            f"LSQR has not converged in {solver.getIterationNumber()} steps: the points hardly "
-            "tell some neurons apart; regularisation=1e-8, or more, or a penalty makes the answer "
-            "unique"
-        )
-    return found
-
-
-def _by_factors(normal: PETSc.Mat, rights: list[PETSc.Vec]) -> list[PETSc.Vec]:
+def _solved(
+    normal: PETSc.Mat, factored: PETSc.Mat, rights: list[PETSc.Vec], steps: str
+) -> list[PETSc.Vec]:
+    """Solutions by steps ("preonly", "cg") with the factors of a matrix near the equations'."""
     from petsc4py import PETSc
 
     solver = PETSc.KSP().create(normal.comm)
-    solver.setType(PETSc.KSP.Type.PREONLY)
-    normal.setOption(PETSc.Mat.Option.SPD, True)
-    solver.setOperators(normal)
+    solver.setType(steps)
+    factored.setOption(PETSc.Mat.Option.SPD, True)
+    solver.setOperators(normal, factored)
+    solver.setTolerances(rtol=TOLERANCE, atol=1e-300, max_it=MOST_STEPS)
     factors = solver.getPC()
     factors.setType(PETSc.PC.Type.CHOLESKY)
     if normal.comm.size > 1:
@@ -183,11 +175,12 @@ def _by_factors(normal: PETSc.Mat, rights: list[PETSc.Vec]) -> list[PETSc.Vec]:
     found = []
     for right in rights:
         weights = normal.createVecRight()
+        weights.set(0)
         solver.solve(right, weights)
         if solver.getConvergedReason() < 0 or not np.isfinite(weights.norm()):
             raise ValueError(
-                "the normal equations are singular: some neurons have no data, and the penalty "
-                "does not hold them; a larger regularisation does"
+                "the normal equations are not solved: points hardly tell some neurons apart; "
+                "regularisation=1e-8, or more, or a penalty makes the answer unique"
             )
         found.append(weights)
     return found
