@@ -39,6 +39,11 @@ CASES = {
         ["112, 324", "→ 560 → 1", "identical", "exact", "sup |difference|"],
         "box.png",
     ),
+    "demo_scattered": (
+        ["12", "600"],
+        ["169 vertices", "nearest and smooth", "LinearNDInterpolator", "SmoothBivariateSpline"],
+        "scattered.png",
+    ),
     "demo_p1_p2": (["4"], ["2 x 2", "10 x 10", "4 x 4", "better", "81 / 576"], "p1_p2.png"),
 }
 
