@@ -16,6 +16,8 @@ DEMOS = {
     "optimise": "the best point by mixed-integer programming",
     "scattered": "scattered data become a function, and a network",
     "finetune": "train further what finite elements began",
+    "ritz": "what a trained two-layer network is, and its exact energy",
+    "trained": "a trained network as a coefficient, on its own mesh",
 }
 
 

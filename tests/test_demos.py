@@ -23,6 +23,16 @@ CASES = {
         ["start: exact", "training lowered the error"],
         "finetune.png",
     ),
+    "demo_ritz": (
+        ["6", "60"],
+        ["exact energy", "64 samples", "dead on the interval", "to roundoff", "equal"],
+        "ritz.png",
+    ),
+    "demo_trained": (
+        ["10", "60", "2"],
+        ["linear regions", "uniform", "exact coefficient"],
+        "trained.png",
+    ),
     "demo_surrogate": (
         ["128", "0.1"],
         ["smooth: −Δu = f", "thresholding", "jump: −div", "over the surrogate's", "≥ 10"],
