@@ -14,6 +14,7 @@ from test_simplices import mesh_of
 import fe_relu
 from cases import each, random_function
 from fe_relu import P1Network, Q1Network, ReLUNetwork, fit_output, interpolation_matrix
+from fe_relu.fenicsx import compat
 from fe_relu.layers.network import Affine
 from fe_relu.meshes.quadrilaterals.lattice import QuadrilateralGrid
 
@@ -236,9 +237,7 @@ def test_the_largest_output_tells_the_tag_in_each_cell(comm, kind):
     classifier = fe_relu.classifier_from_meshtags(tags, msh)
     present = sorted(set().union(*comm.allgather(chosen.tolist())))
     assert classifier.classes.tolist() == present
-    corners = (
-        msh.geometry.x[msh.geometry.dofmap][:, :, :dim] if hasattr(msh.geometry, "dofmap") else None
-    )
+    corners = msh.geometry.x[compat.geometry_dofmap(msh)][:, :, :dim]
     weights = np.random.default_rng(comm.rank).dirichlet(np.full(dim + 1, 2.0), 15)
     x = np.einsum("wc,mcd->dmw", weights, corners).reshape(dim, -1)
     assert (classifier(x) == np.repeat(chosen, 15)).all()
