@@ -127,14 +127,14 @@ def afterwards() -> None:
 
 
 def against_faces(factor: float) -> None:
-    width = round(128 * factor)
+    width = round(192 * factor)
     widths = (2, *6 * [width], 1)
     network = random_network(widths, seed=1)
     print(f"\n{'→'.join(map(str, widths))} on [−s, s]²        s     faces    µs a face")
-    for half in (0.025, 0.1, 0.4, 1.6):
+    for half in (0.02, 0.06, 0.25, 2.0):
         box = ((-half, half), (-half, half))
         found = linear_regions(network, box)
-        (time,) = seconds(lambda box=box: linear_regions(network, box), repeats=3)
+        (time,) = seconds(lambda box=box: linear_regions(network, box), repeats=2)
         print(f"{half:41} {found.num_regions:9}    {1e6 * time / found.num_regions:9.2f}")
 
 

@@ -171,3 +171,17 @@ def test_export_benchmark_prints_its_table(comm, monkeypatch, capsys):
     printed = capsys.readouterr().out
     for words in ("network(x)", "onnxruntime, active", "torch, relu, sparse", "≥ 20"):
         assert words in printed
+
+
+def test_regions_benchmark_prints_its_tables(capsys):
+    module = runpy.run_path(str(DEMOS / "benchmark_regions.py"))
+    module["against_faces"](0.03)
+    module["degenerate"]()
+    printed = capsys.readouterr().out
+    assert "µs a face" in printed
+    copies, lattice = (
+        next(line for line in printed.splitlines() if line.startswith(start))
+        for start in ("the same, with 60 copies", "three lines through each")
+    )
+    assert " 1876 " in copies
+    assert " 200 " in lattice
