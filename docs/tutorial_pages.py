@@ -14,6 +14,7 @@ DEMOS = {
     "surrogate": "small networks with a proven error",
     "p1_p2": "quadratic elements as deep networks",
     "optimise": "the best point by mixed-integer programming",
+    "materials": "cell tags as a network that tells the material",
     "scattered": "scattered data become a function, and a network",
     "finetune": "train further what finite elements began",
     "ritz": "what a trained two-layer network is, and its exact energy",

@@ -49,6 +49,7 @@ CASES = {
         ["112, 324", "→ 560 → 1", "identical", "exact", "sup |difference|"],
         "box.png",
     ),
+    "demo_materials": (["3000"], ["5, 11, 20", "0 of 3,000", "MiB"], "materials.png"),
     "demo_scattered": (
         ["12", "600"],
         ["169 vertices", "nearest and smooth", "LinearNDInterpolator", "SmoothBivariateSpline"],

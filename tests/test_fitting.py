@@ -15,6 +15,7 @@ import fe_relu
 from cases import each, random_function
 from fe_relu import P1Network, Q1Network, ReLUNetwork, fit_output, interpolation_matrix
 from fe_relu.fenicsx import compat
+from fe_relu.fitting.inertia import rank_and_condition
 from fe_relu.layers.network import Affine
 from fe_relu.meshes.quadrilaterals.lattice import QuadrilateralGrid
 
@@ -51,8 +52,7 @@ def test_rows_are_hats_and_the_matrix_at_vertices_is_the_identity(rng):
         inside = network.mesh.contains(x)
         assert matrix.sum(axis=1)[inside] == pytest.approx(1, abs=64 * EPS)
         at_vertices = interpolation_matrix(network, vertices)
-        off = at_vertices - scipy.sparse.eye_array(vertices.shape[1])
-        assert abs(off).max() <= (64 * EPS if network.mesh.is_structured else 0)
+        assert (at_vertices.toarray() == np.eye(vertices.shape[1])).all()
 
 
 def test_other_layers_are_those_of_the_explicit_network(rng):
@@ -82,6 +82,24 @@ def test_facts_are_those_of_singular_values(rng):
     many = fe_relu.matrix_facts(interpolation_matrix(network, points_around(network, rng, 6000)))
     assert many.rank == 30
     assert many.condition > 1
+
+
+def test_eigenvalues_are_counted_as_singular_values_say(rng):
+    network = P1Network(grid(), np.zeros(50))
+    for count in (20, 60, 3000):  # too few, some vertices unseen, enough
+        matrix = interpolation_matrix(network, points_around(network, rng, count))
+        values = np.linalg.svd(matrix.toarray(), compute_uv=False)
+        kept = values[values > 1e-7 * values[0]]
+        rank, condition = rank_and_condition(scipy.sparse.csc_array(matrix.T @ matrix))
+        assert rank == kept.size
+        assert condition == pytest.approx(kept[0] / kept[-1], rel=0.02)
+    nothing = scipy.sparse.csc_array((5, 5))
+    assert rank_and_condition(nothing) == (0, np.inf)
+    many = fe_relu.Grid((0, 0), np.eye(2), (70, 70), "right")
+    network = P1Network(many, np.zeros(71 * 71))
+    facts = fe_relu.matrix_facts(interpolation_matrix(network, many.vertices()[:, 3:]))
+    assert (facts.rank, facts.densest_row) == (71 * 71 - 3, 1)
+    assert facts.condition == pytest.approx(1, rel=0.02)
 
 
 def test_data_of_a_network_give_it_back(rng):
