@@ -9,8 +9,9 @@ C is a mesh of tetrahedra whose vertices are moved. SCALE, 1 by default, multipl
 points along a side. Times are medians of repeated runs, next to those of copying the points as
 (n, 3).
 
-First one core; then it starts itself under mpirun, on mesh B and for transfer between two meshes of
-100 000 vertices, and prints each figure with the bar it is held to.
+First one core, with Q1 and P2 functions and mesh B in onnxruntime; then it starts itself under
+mpirun, on mesh B and for transfer between two meshes of 100 000 vertices. Figures that are held to
+a bar are printed with it.
 """
 
 import importlib.util
@@ -21,7 +22,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from statistics import median
 from time import perf_counter
 
@@ -33,7 +37,7 @@ from dolfinx import fem, geometry, mesh
 from scipy.interpolate import LinearNDInterpolator
 from scipy.spatial import Delaunay
 
-from fe_relu import P1Network, interpolation_plan, network_from_function
+from fe_relu import P1Network, interpolation_plan, network_from_function, to_onnx
 from fe_relu.fenicsx import compat
 
 Job = tuple[str, Callable[[], object], int]
@@ -194,6 +198,71 @@ def serial(scale: float, count: int) -> None:
             print(f"{what:30}{1e9 * time:10.1f}{time / ours:11.2f}{time / copying:11.1f}")
 
 
+# ---- other elements, and another form ------------------------------------------------------------
+
+
+def forms(scale: float, count: int) -> None:
+    """Q1 beside P1 on the triangles of its grid, P2 beside P1, and mesh B in onnxruntime."""
+    x = rng.random((2, count))
+    n = round(512 * scale)
+    cells = {"P1": mesh.CellType.triangle, "Q1": mesh.CellType.quadrilateral}
+    grids = {
+        name: mesh.create_unit_square(MPI.COMM_SELF, n, n, kind) for name, kind in cells.items()
+    }
+    p1, q1 = (network_from_function(function_on(msh)) for msh in grids.values())
+    linear, bilinear = (seconds(partial(network, x), 7) / count for network in (p1, q1))
+    msh = meshed(*MESHES["B"][:1], round(MESHES["B"][1] * scale))
+    u, quadratic = function_on(msh), fem.Function(fem.functionspace(msh, ("P", 2)))
+    quadratic.x.array[:] = rng.standard_normal(quadratic.x.array.size)
+    network, deep = network_from_function(u), network_from_function(quadratic)
+    times = [seconds(partial(each, x), 7) / count for each in (network, deep)]
+    rows = [
+        (f"Q1 on {n} x {n} quadrilaterals, ns per point", 1e9 * bilinear, ""),
+        ("  over P1 on the triangles of that grid", bilinear / linear, "≤ 2"),
+        ("B, P2, ns per point", 1e9 * times[1], ""),
+        ("  over P1 there", times[1] / times[0], ""),
+    ]
+    if importlib.util.find_spec("onnxruntime") and importlib.util.find_spec("onnx"):
+        rows += _in_onnxruntime(network, x[:, : count // 5])
+    print("other elements, and another form")
+    for what, figure, bar in rows:
+        print(f"{what:66}{figure:10.2f}   {bar}")
+
+
+def _in_onnxruntime(network: P1Network, x: np.ndarray) -> list[tuple[str, float, str]]:
+    """Time and size of the active form, in microseconds and in bytes of what it looks up."""
+    with tempfile.TemporaryDirectory() as folder, silent_stderr():
+        path = f"{folder}/u.onnx"
+        to_onnx(network, path, form="active")
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        rows = np.ascontiguousarray(x.T)
+        time = seconds(lambda: session.run(["u"], {"x": rows}), 3) / x.shape[1]
+        lists = network.mesh.piece(network.values).candidates
+        arrays = network.mesh.vertices(), network.mesh.cells(), *lists[1:4]
+        size = os.path.getsize(path) / sum(array.nbytes for array in arrays)
+    return [
+        ("B, active form in onnxruntime, µs per point", 1e6 * time, "≤ 3"),
+        ("  bytes of the file over those of vertices, cells and buckets", size, "≤ 1.5"),
+    ]
+
+
+@contextmanager
+def silent_stderr() -> Iterator[None]:
+    """Debian's onnx and onnxruntime share a library; the second used prints a thousand lines."""
+    kept, sink = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(sink, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(sink)
+
+
 # ---- on ranks ------------------------------------------------------------------------------------
 
 
@@ -294,6 +363,7 @@ def main() -> None:
         f"meshes by {'gmsh' if HAS_GMSH else 'SciPy and by moving vertices, as gmsh is not there'}"
     )
     serial(scale, count)
+    forms(scale, count)
     parallel(scale, count)
 
 

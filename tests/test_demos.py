@@ -113,6 +113,10 @@ def test_unstructured_benchmark_prints_its_tables(comm, monkeypatch, capsys):
         printed = capsys.readouterr().out
         assert printed.count("ready in") == printed.count("; 0 wrong values") == 3
         assert "SciPy LinearNDInterpolator" in printed
+        module["forms"](0.05, 5000)
+        printed = capsys.readouterr().out
+        assert printed.count("≤") == 3
+        assert "Q1 on 26 x 26" in printed
     module["child"](0.05, 5000)
     printed = capsys.readouterr().out
     if comm.rank == 0:
