@@ -91,10 +91,8 @@ def test_onnx2torch_computes_the_network(onnx2torch, tmp_path, rng, name):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_omlt_and_highs_find_the_extreme_values(tmp_path, rng, dtype):
     """As mixed-integer programs, with our bounds of every neuron."""
+    pyo, omlt, formats = (reader(name) for name in ("pyomo.environ", "omlt", "omlt.io"))
     import onnx
-    import pyomo.environ as pyo
-
-    omlt, formats = reader("omlt"), reader("omlt.io")
     from omlt.neuralnet import ReluBigMFormulation
 
     network = on_grid(rng)
