@@ -3,8 +3,8 @@
 
     python3 demos/benchmark_regions.py [LARGEST]
 
-Networks are He-initialised, with uniform biases, on [−1, 1]². regioncam is run beside, in turns, if
-it can be imported (pip install regioncam; single precision). Times are of the processor, medians.
+Networks are He-initialised, with uniform biases, on [−1, 1]². regioncam is run as well, if it can
+be imported (pip install regioncam; single precision). Times are of the processor, medians.
 LARGEST, 1 by default, multiplies the widths of the network whose cost is compared with its faces.
 """
 
@@ -88,7 +88,7 @@ def speed() -> None:
         jobs: list[Callable[[], object]] = [lambda n=network: linear_regions(n, SQUARE)]
         if regioncam:
             jobs.append(lambda n=network: with_regioncam(n))
-        own, *other = seconds(*jobs)
+        own, *other = (seconds(job)[0] for job in jobs)
         line = f"{'→'.join(map(str, widths)):20} {found.num_regions:8}   {faces(found, own)}"
         for time in other:
             count = with_regioncam(network)
