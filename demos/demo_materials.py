@@ -45,8 +45,7 @@ tags = mesh.meshtags(msh, 2, cells, material.astype(np.int32))
 classifier = classifier_from_meshtags(tags, msh)
 network, classes = classifier.network, classifier.classes
 folder = Path("pictures")
-if comm.rank == 0:
-    folder.mkdir(exist_ok=True)
+folder.mkdir(exist_ok=True)
 to_onnx(network, folder / "materials.onnx", form="active")
 # -
 
