@@ -45,8 +45,10 @@ tags = mesh.meshtags(msh, 2, cells, material.astype(np.int32))
 classifier = classifier_from_meshtags(tags, msh)
 network, classes = classifier.network, classifier.classes
 folder = Path("pictures")
-folder.mkdir(exist_ok=True)
-to_onnx(network, folder / "materials.onnx", form="active")
+whole = network.gather(root=0)
+if whole is not None:
+    folder.mkdir(exist_ok=True)
+    to_onnx(whole, folder / "materials.onnx", form="active")
 # -
 
 # Is it right? At random points of each rank's own cells. Away from interfaces one output is 1.
@@ -62,7 +64,6 @@ told = classes[outputs.argmax(axis=0)]
 wrong = comm.allreduce(np.count_nonzero(told != tags.values[some]))
 sure = comm.allreduce(np.count_nonzero(outputs.max(axis=0) > 1 - 1e-9))
 total = comm.allreduce(some.size)
-whole = network.gather(root=0)
 if whole is not None:
     layers = whole.explicit()
     apart = np.abs(layers(points[:, :1000]) - outputs[:, :1000]).max()
