@@ -25,7 +25,10 @@ U, X = "#d1495b", "#2a7ab8"
 #: Floors from the top: name and purpose of each package or module on it, and the colour.
 TOWER = (
     ({"cli": "the command line"}, "#f9e9d8"),
-    ({"plot": "pictures", "deep": "networks of polynomials"}, "#f9e9d8"),
+    (
+        {"plot": "pictures", "deep": "polynomials", "fitting": "weights from data"},
+        "#f9e9d8",
+    ),
     (
         {
             "formats": "files, ONNX, torch",
@@ -35,6 +38,7 @@ TOWER = (
         "#f9e9d8",
     ),
     ({"analysis": "what a network is, and what is proven of it"}, "#e1eef7"),
+    ({"regions": "any network in the plane as a P1 function"}, "#e1eef7"),
     ({"hierarchy": "nested meshes: small networks", "cpwl": "sums of maxima"}, "#e1eef7"),
     ({"networks": "a mesh, values and a layout are a network"}, "#e1eef7"),
     ({"meshes": "shapes: vertices, cells, and which of them count at a point"}, "#dcefe4"),
@@ -61,7 +65,7 @@ WAY_OF_X = (
 )
 
 # Inches.
-WIDTH, HEIGHT, STEP, BOX = 13.4, 6.7, 0.72, 0.62
+WIDTH, HEIGHT, STEP, BOX = 13.4, 7.4, 0.72, 0.62
 LEFT, RIGHT, BANDS, TEXT = 0.15, 5.55, 9.1, 9.4
 STATIONS = 0.36  # from one to the next, sideways
 
