@@ -22,6 +22,7 @@ from fe_relu.cli import evaluation, points
 from fe_relu.cli import main as cli
 from fe_relu.formats import replacing
 from fe_relu.hierarchy.transform import hierarchical_from_network
+from fe_relu.meshes.quadrilaterals.lattice import QuadrilateralGrid
 from fe_relu.sizes.explicit import explicit_size
 
 TESTS = Path(__file__).parent
@@ -327,6 +328,19 @@ def test_info_of_a_small_surrogate_of_a_huge_mesh(capsys):
     rows = rows_of(capsys, "info", "u.safetensors")
     assert rows["grid"].startswith(f"{2**40} x 2 cells")
     assert rows["bounds"] == "nowhere larger than 3 in magnitude"
+
+
+def test_parts_of_complex_functions_and_quadrilaterals_are_named(capsys):
+    grid = fe_relu.Grid((0, 0), np.eye(2), (2, 1), "right")
+    values = np.random.default_rng(1).standard_normal((4, grid.num_vertices))
+    fe_relu.save(fe_relu.P1Network(grid, values, is_complex=True), "z.safetensors")
+    named = "4: u0 real, u0 imaginary, u1 real, u1 imaginary"
+    assert rows_of(capsys, "info", "z.safetensors")["outputs"] == named
+    quadrilaterals = QuadrilateralGrid((0, 0), np.eye(2), (2, 1))
+    fe_relu.save(fe_relu.Q1Network(quadrilaterals, values[0]), "q.safetensors")
+    rows = rows_of(capsys, "info", "q.safetensors")
+    assert (rows["kind"], rows["grid"]) == ("Q1 function", "2 x 1 cells, 6 vertices")
+    assert rows["neurons"].startswith("a Q1 function is no ReLU network")
 
 
 def test_info_of_other_networks(capsys):

@@ -14,6 +14,7 @@ from fe_relu.fenicsx.regions import write_regions
 from fe_relu.formats.files import load, metadata, save
 from fe_relu.formats.onnx import to_onnx
 from fe_relu.formats.onnx_reader import network_and_metadata
+from fe_relu.networks.nodal import output_names
 from fe_relu.parallel.agreement import together
 
 if TYPE_CHECKING:
@@ -42,10 +43,7 @@ class Named:
     @property
     def labels(self) -> list[str]:
         """A name for every output, u by default."""
-        if self.names is not None:
-            return self.names
-        count = self.network.dim_out
-        return ["u"] if count == 1 else [f"u{k}" for k in range(count)]
+        return output_names(self.network) if self.names is None else self.names
 
 
 def _of_safetensors(path: str, comm: MPI.Comm | None) -> Named:

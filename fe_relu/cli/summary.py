@@ -197,8 +197,9 @@ def _(grid: Grid) -> list[Row]:
     low, high = grid.corners.min(axis=1), grid.corners.max(axis=1)
     box = " x ".join(f"[{a:.6g}, {b:.6g}]" for a, b in zip(low, high, strict=True))
     straight = np.count_nonzero(grid.axes) == 2
+    halves = f"{grid.diagonal}, " if grid.is_simplicial else ""
     return [
-        ("grid", f"{nx} x {ny} cells, {grid.diagonal}, {grid.num_vertices} vertices"),
+        ("grid", f"{nx} x {ny} cells, {halves}{grid.num_vertices} vertices"),
         ("domain", box if straight else f"a parallelogram in {box}"),
     ]
 

@@ -27,7 +27,7 @@ from fe_relu.formats.replacing import require_replaceable
 from fe_relu.layers.network import ReLUNetwork
 from fe_relu.meshes.active import nan_where_not_finite
 from fe_relu.meshes.kinds import KINDS as MESHES
-from fe_relu.networks.nodal import is_complex, layout_of, mesh_of, whole_of
+from fe_relu.networks.nodal import layout_of, mesh_of, output_names, whole_of
 from fe_relu.networks.p1 import P1Network
 from fe_relu.parallel.agreement import together
 
@@ -120,10 +120,6 @@ def _(network: P1Network) -> NetworkBounds | None:
 def _facts(network: Any, form: str) -> dict[str, str]:
     from fe_relu import __version__
 
-    parts = [" real", " imaginary"] if is_complex(network) else [""]
-    count = network.dim_out // len(parts)
-    components = ["u"] if count == 1 else [f"u{k}" for k in range(count)]
-    outputs = [f"{name}{part}" for name in components for part in parts]
     inputs = ["x", "y", "z"] if network.dim_in <= 3 else [f"x{k}" for k in range(network.dim_in)]
     mesh: Any = mesh_of(network)
     meshes = (name for name, kind in MESHES.items() if kind.mesh_type is type(mesh))
@@ -132,7 +128,7 @@ def _facts(network: Any, form: str) -> dict[str, str]:
         "kind": type(network).__name__,
         "form": form,
         "dtype": str(network.dtype),
-        "names": json.dumps({"inputs": inputs[: network.dim_in], "outputs": outputs}),
+        "names": json.dumps({"inputs": inputs[: network.dim_in], "outputs": output_names(network)}),
         **{name: json.dumps(mesh.facts) for name in meshes},
     }
 

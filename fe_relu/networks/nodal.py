@@ -268,6 +268,14 @@ def _(network: NodalNetwork) -> bool:
     return network.is_complex
 
 
+def output_names(network: Any) -> list[str]:
+    """U; u0, u1, … of several components; each real and imaginary of a complex function."""
+    parts = [" real", " imaginary"] if is_complex(network) else [""]
+    count = network.dim_out // len(parts)
+    components = ["u"] if count == 1 else [f"u{k}" for k in range(count)]
+    return [f"{name}{part}" for name in components for part in parts]
+
+
 @singledispatch
 def mesh_of(network: Any) -> Mesh | None:
     """The mesh that a network is on, if it is on one."""
