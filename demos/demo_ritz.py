@@ -134,8 +134,8 @@ def train(module, loss):
     for _ in range(num_steps):
         steps.zero_grad()
         now = loss(module)
-        if float(now) < least:
-            least = float(now)
+        if now.item() < least:
+            least = now.item()
             kept = {name: value.clone() for name, value in module.state_dict().items()}
         now.backward()
         steps.step()

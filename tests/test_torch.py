@@ -12,13 +12,15 @@ import torch
 from dolfinx import fem
 from test_export import FLOATS, FRAMES, at, everywhere, network_on, p2_on
 from test_export import MODULES as MAKES
+from test_simplices import mesh_of
 from torch import nn
 from torch.nn.utils import prune
 
 import fe_relu
-from cases import DIAGONALS, bound, random_function, rectangle, same_layers
-from fe_relu import Affine, P1Network, ReLUNetwork, from_torch, to_torch
+from cases import DIAGONALS, around, bound, random_function, rectangle, same_layers
+from fe_relu import Affine, P1Network, P2Network, Q1Network, ReLUNetwork, from_torch, to_torch
 from fe_relu.hierarchy import hierarchical_from_network
+from fe_relu.meshes.quadrilaterals.mesh import QuadrilateralMesh
 from runtime import rows, run, without
 
 
@@ -325,7 +327,7 @@ def test_networks_of_layers_become_modules(rng):
 
 LOADER = """
 import numpy as np, torch
-for k in range(3):
+for k in range(7):
     x = torch.from_numpy(np.load(f"x{k}.npy"))
     np.save(f"u{k}.npy", torch.export.load(f"{k}.pt2").module()(x).detach().numpy())
 """
@@ -337,16 +339,22 @@ def test_active_forms_are_exported_compiled_and_run_without_this_package(
     """Any batch, the same bits."""
     monkeypatch.chdir(tmp_path)
     surrogate = hierarchical_from_network(network_on("rotated", (8, 4), "left", rng))
+    holes, graded, cubes = (mesh_of(name) for name in ("holes", "graded", "cubes"))
+    bent = QuadrilateralMesh([[0, 1, 0, 1.2], [0, 0, 1, 1.1]], [[0], [1], [2], [3]])
     expected = []
     for k, (network, trainable) in enumerate(
         [
             (network_on("rotated", (3, 5), "left_right", rng, outputs=(2,)), "output"),
             (p2_on("unit", (2, 3), "crossed", rng), False),
             (surrogate.compress(max_neurons=30), False),
+            (P1Network(holes, rng.standard_normal((2, holes.num_vertices))), "output"),
+            (P1Network(graded, rng.standard_normal(graded.num_vertices)), False),
+            (P2Network(cubes, rng.standard_normal(cubes.nodes.num_vertices)), False),
+            (Q1Network(bent, rng.standard_normal(bent.num_vertices)), False),
         ]
     ):
         module = to_torch(network, form="active", trainable=trainable)
-        x = rows(at(network.mesh, everywhere(network.mesh.shape, rng)))
+        x = rows(np.hstack([around(network.mesh, rng), network.mesh.vertices()]))
         batch = ({0: torch.export.Dim("n")},)
         exported = torch.export.export(module, (x[:7],), dynamic_shapes=batch)
         torch.export.save(exported, f"{k}.pt2")

@@ -47,6 +47,18 @@ class SimplexPiece:
 
     mesh: SimplexMesh
     values: npt.NDArray
+    coarsest: list[float] = field(init=False, repr=False)
+    ends: list[tuple[float, float]] = field(init=False, repr=False)
+    finer: int = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        # Not when it is called: who traces that, as torch does, sees numbers only.
+        grid, dim = self.candidates.grids[0], self.mesh.dim
+        sides = (grid[4:7] / grid[3])[:dim]
+        low, high = grid[:dim] - sides.max(), grid[:dim] + sides + sides.max()
+        object.__setattr__(self, "coarsest", grid.tolist())
+        object.__setattr__(self, "ends", list(zip(low.tolist(), high.tolist(), strict=True)))
+        object.__setattr__(self, "finer", self.candidates.depth - 1)
 
     @property
     def places(self) -> npt.NDArray[np.int64] | None:
@@ -115,9 +127,7 @@ class SimplexPiece:
 
     def _brought_near(self, arrays: Arrays, axis: int, x: Any) -> Any:
         """Coordinates, those far beyond the mesh less far, so that no product overflows."""
-        grid = self.candidates.grids[0]
-        sides = (grid[4:7] / grid[3])[: self.mesh.dim]
-        low, high = (float(grid[axis] + k) for k in (-sides.max(), sides[axis] + sides.max()))
+        low, high = self.ends[axis]
         return arrays.where(x > high, high, arrays.where(x >= low, x, x - x + low))
 
     def _cell(
@@ -141,10 +151,9 @@ class SimplexPiece:
         self, arrays: Arrays, constants: Mapping[str, Any], x: Sequence[Any]
     ) -> tuple[Any, Any]:
         """Where the list of each point's bucket begins, and its length."""
-        lists, dim = self.candidates, len(x)
-        grid = lists.grids[0].tolist()
+        dim, grid = len(x), self.coarsest
         bucket = _bucket(arrays, x, grid[:dim], grid[3], grid[4 : 4 + dim])
-        for _ in range(lists.depth - 1):
+        for _ in range(self.finer):
             count = arrays.whole(arrays.entries(constants["count"], bucket))
             finer = arrays.where(count > 0, 0, -count)
             facts = [arrays.entries(constants[f"grid{k}"], finer) for k in range(8)]
