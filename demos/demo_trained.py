@@ -74,7 +74,7 @@ network = from_torch(module)
 regions = linear_regions(network, square)
 own, log_kappa = mesh_from_network(network, comm, square)
 if shown:
-    print(f"trained to a mean square error of {float(loss):.3f} on {len(points)} points")
+    print(f"trained to a mean square error of {loss.item():.3f} on {len(points)} points")
     print(f"{regions.num_regions} linear regions, {regions.mesh().num_cells} triangles")
 # -
 
