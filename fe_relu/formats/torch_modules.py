@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -88,7 +87,10 @@ class TorchArrays:
         return integers.clamp(max=most)
 
     def least(self, *numbers: Any) -> Any:
-        return reduce(torch.minimum, numbers)
+        least, *others = numbers
+        for other in others:  # as a loop: compilers of torch trace no `functools.reduce`
+            least = torch.minimum(least, other)
+        return least
 
     def first_largest(self, rows: Any) -> Any:
         return rows.argmax(1)
