@@ -33,7 +33,9 @@ if TYPE_CHECKING:
     from fe_relu.formats.vnnlib import write_vnnlib
     from fe_relu.hierarchy.basis import HierarchicalNetwork
     from fe_relu.hierarchy.surrogate import Surrogate
-    from fe_relu.layers.network import Affine, ReLUNetwork, concatenate
+    from fe_relu.layers.affine import Affine
+    from fe_relu.layers.network import PoolingNetwork, ReLUNetwork, concatenate
+    from fe_relu.layers.pooling import Pooling
     from fe_relu.meshes.grid.grid import Grid
     from fe_relu.meshes.recognition.recognise import NotStructuredError
     from fe_relu.networks.p1 import P1Network
@@ -65,6 +67,8 @@ __all__ = [
     "NotStructuredError",
     "P1Network",
     "P2Network",
+    "Pooling",
+    "PoolingNetwork",
     "Q1Network",
     "ReLUNetwork",
     "SizeReport",
@@ -136,7 +140,9 @@ _HOMES = {
     "write_vnnlib": "formats.vnnlib",
     "HierarchicalNetwork": "hierarchy.basis",
     "Surrogate": "hierarchy.surrogate",
-    "Affine": "layers.network",
+    "Affine": "layers.affine",
+    "Pooling": "layers.pooling",
+    "PoolingNetwork": "layers.network",
     "ReLUNetwork": "layers.network",
     "concatenate": "layers.network",
     "Grid": "meshes.grid.grid",

@@ -6,10 +6,11 @@ from __future__ import annotations
 import numpy as np
 
 from fe_relu.basics.arguments import checked_levels
+from fe_relu.layers.affine import Affine
 from fe_relu.layers.bubbles import MAX_LEVELS, DeepNetwork, bubble_network, squares
 from fe_relu.layers.chebyshev import analytic_network, chebyshev_network
 from fe_relu.layers.maxima import maximum_network, maximum_of, minimum_network
-from fe_relu.layers.network import Affine, ReLUNetwork
+from fe_relu.layers.network import ReLUNetwork
 from fe_relu.layers.polynomials import monomial_network, polynomial_network
 
 __all__ = [

@@ -16,7 +16,7 @@ from cases import each, random_function
 from fe_relu import P1Network, Q1Network, ReLUNetwork, fit_output, interpolation_matrix
 from fe_relu.fenicsx import compat
 from fe_relu.fitting.inertia import rank_and_condition
-from fe_relu.layers.network import Affine
+from fe_relu.layers.affine import Affine
 from fe_relu.meshes.quadrilaterals.lattice import QuadrilateralGrid
 
 EPS = np.finfo(float).eps

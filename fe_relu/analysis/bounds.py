@@ -28,7 +28,7 @@ from fe_relu.analysis.quadratics import extremes
 from fe_relu.basics.arguments import Box, checked_box
 from fe_relu.basics.refusals import wrong_kind
 from fe_relu.hierarchy.surrogate import Surrogate
-from fe_relu.layers.network import ReLUNetwork
+from fe_relu.layers.network import LayeredNetwork
 from fe_relu.meshes.grid.grid import ROUNDOFF_UNITS, Grid, on_grid
 from fe_relu.meshes.grid.hats import Star, mesh_lines, star_vertices
 from fe_relu.meshes.grid.midpoints import EDGES
@@ -54,14 +54,16 @@ def bounds(network: Any, box: Box | None = None) -> NetworkBounds:
     enclose the values. Of a `Surrogate` exact too, but outputs only. Of a `P2Network` outputs only:
     those of the P2 function, which the network reaches up to its `error_bound`, over all triangles
     that meet the region. Of a `Q1Network` outputs only: exact over the mesh, over a box enclosing.
-    Of a `ReLUNetwork` by interval arithmetic: they enclose the values, and are often wide; a
-    network that `p1_from_relu` recognises has exact ones. Neurons are in the order of `explicit()`.
+    Of a `ReLUNetwork` or `PoolingNetwork` by interval arithmetic: they enclose the values, and are
+    often wide; a network that `p1_from_relu` recognises has exact ones. Neurons are in the order of
+    `explicit()`.
     Collective over the network's `comm`, if it has one.
 
     Args:
-        network: A `P1Network`, `P2Network`, `Q1Network`, `Surrogate` or `ReLUNetwork`.
+        network: A `P1Network`, `P2Network`, `Q1Network`, `Surrogate`, `ReLUNetwork` or
+            `PoolingNetwork`.
         box: ((x0, x1), …), one pair for each input, anywhere; by default the network's mesh. A
-            `ReLUNetwork` has no default.
+            network of layers has no default.
 
     Raises:
         ValueError: The box is missing, empty, flat or not finite; on every rank.
@@ -80,10 +82,11 @@ def bounds(network: Any, box: Box | None = None) -> NetworkBounds:
 
 
 @bounds.register
-def _(network: ReLUNetwork, box: Box | None = None) -> NetworkBounds:
+def _(network: LayeredNetwork, box: Box | None = None) -> NetworkBounds:
     if box is None:
-        raise ValueError("bounds of a ReLUNetwork need a box, ((x0, x1), …); it has no domain")
-    return interval_bounds(network.layers, checked_box(box, network.dim_in))
+        kind = type(network).__name__
+        raise ValueError(f"bounds of a {kind} need a box, ((x0, x1), …); it has no domain")
+    return interval_bounds(network, checked_box(box, network.dim_in))
 
 
 @bounds.register

@@ -9,6 +9,7 @@ sums need no more than the largest terms, as many as there can be awake.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import singledispatch
 from typing import Any, NamedTuple
@@ -18,7 +19,9 @@ import numpy.typing as npt
 from scipy import sparse
 
 from fe_relu.hierarchy.surrogate import Surrogate
-from fe_relu.layers.network import Affine, ReLUNetwork
+from fe_relu.layers.affine import Affine
+from fe_relu.layers.network import LayeredNetwork, ReLUNetwork
+from fe_relu.layers.pooling import Pooling
 from fe_relu.networks.p1 import P1Network
 from fe_relu.networks.p2 import P2Network
 
@@ -63,31 +66,59 @@ class NetworkBounds:
     outline: npt.NDArray[np.float64] | None = None
 
 
-def interval_bounds(layers: tuple[Affine, ...], box: npt.NDArray) -> NetworkBounds:
+def interval_bounds(network: LayeredNetwork, box: npt.NDArray) -> NetworkBounds:
     """What layer after layer can be, each input of a neuron for itself.
 
     The first layer's bounds are attained, but neurons that cannot be large at the same time are
     taken to be. Roundoff of evaluation in the layers' own precision is included.
     """
-    lower, upper = box.T
-    found = []
-    for affine in layers:
-        weight, bias = affine.weight.astype(float), affine.bias.astype(float)
-        up, down = weight.maximum(0), weight.minimum(0)
-        size = abs(weight) @ np.maximum(np.abs(lower), np.abs(upper)) + np.abs(bias)
-        roundoff = (2 + np.diff(weight.indptr)) * np.finfo(affine.bias.dtype).eps * size
-        z = (
-            up @ lower + down @ upper + bias - roundoff,
-            up @ upper + down @ lower + bias + roundoff,
-        )
-        found.append(z)
-        lower, upper = np.maximum(z[0], 0), np.maximum(z[1], 0)
-    *hidden, (lower, upper) = found
-    return NetworkBounds(lower, upper, tuple(hidden), not hidden, box)
+    *layers, outputs = [pair for pair, _ in _intervals(network, box)]
+    hidden = (pair for pair, neurons in zip(layers, network.rectified, strict=False) if neurons)
+    return NetworkBounds(*outputs, tuple(hidden), not layers, box)
+
+
+def _intervals(network: LayeredNetwork, box: npt.NDArray) -> Iterator[tuple[Pair, Pair]]:
+    """What comes out of each layer, and the same after the ReLU, if there is one."""
+    after: Pair = (box[:, 0], box[:, 1])
+    for layer, rectified in zip(network.layers, network.rectified, strict=True):
+        found = _interval(layer, *after)
+        after = (np.maximum(found[0], 0), np.maximum(found[1], 0)) if rectified else found
+        yield found, after
 
 
 @singledispatch
-def roundoff(network: Any, layers: ReLUNetwork, box: npt.NDArray) -> list[npt.NDArray[np.float64]]:
+def _interval(layer: Any, lower: npt.NDArray, upper: npt.NDArray) -> Pair:
+    """What comes out of a layer, given what its inputs can be, with roundoff."""
+    raise NotImplementedError
+
+
+@_interval.register
+def _(layer: Affine, lower: npt.NDArray, upper: npt.NDArray) -> Pair:
+    weight, bias = layer.weight.astype(float), layer.bias.astype(float)
+    up, down = weight.maximum(0), weight.minimum(0)
+    size = abs(weight) @ np.maximum(np.abs(lower), np.abs(upper)) + np.abs(bias)
+    roundoff = (2 + np.diff(weight.indptr)) * np.finfo(layer.bias.dtype).eps * size
+    return (
+        up @ lower + down @ upper + bias - roundoff,
+        up @ upper + down @ lower + bias + roundoff,
+    )
+
+
+@_interval.register
+def _(layer: Pooling, lower: npt.NDArray, upper: npt.NDArray) -> Pair:
+    """Of a product the extremes at ends; one rounding, as numbers may be float32."""
+    (a, b), (c, d) = lower[layer.pairs], upper[layer.pairs]
+    if layer.kind == "maximum":
+        return np.maximum(a, b), np.maximum(c, d)
+    ends = np.array([a * b, a * d, c * b, c * d])
+    off = float(np.finfo(np.float32).eps) * np.abs(ends).max(axis=0)
+    return ends.min(axis=0) - off, ends.max(axis=0) + off
+
+
+@singledispatch
+def roundoff(
+    network: Any, layers: LayeredNetwork, box: npt.NDArray
+) -> list[npt.NDArray[np.float64]]:
     """How far off neurons before their ReLU may be, and outputs at last; an array for each layer.
 
     Args:
@@ -159,33 +190,52 @@ def _(network: P2Network, layers: ReLUNetwork, box: npt.NDArray) -> list[npt.NDA
 
 
 def _layer_by_layer(
-    network: ReLUNetwork, box: npt.NDArray, awake: int | None
+    network: LayeredNetwork, box: npt.NDArray, awake: int | None
 ) -> list[npt.NDArray[np.float64]]:
     """Of at most so many awake neurons of the second layer, if hats are little enough off."""
-    uppers = [upper for _, upper in interval_bounds(network.layers, box).layers]
     size: npt.NDArray = np.abs(box).max(axis=1)
     error: npt.NDArray = np.zeros(len(box))
     found: list[npt.NDArray[np.float64]] = []
-    for k, layer in enumerate(network.layers):
+    *before, _ = network.rectified
+    layers = zip(network.layers, (*before, True), _intervals(network, box), strict=True)
+    for k, (layer, told, ((_, most), (lower, upper))) in enumerate(layers):
         few = k == 2 and error.max(initial=0) <= MOST_OFF
         error = _through(layer, size, error, awake if few else None)
-        found.append(error)
-        if k < len(uppers):
-            size = np.maximum(uppers[k], 0)
-            error = np.where(uppers[k] + error > 0, error, 0)
+        if told:
+            found.append(error)
+        size = np.maximum(np.abs(lower), np.abs(upper))
+        error = np.where(most + error > 0, error, 0) if told else error
     return found
 
 
+@singledispatch
 def _through(
-    layer: Affine, size: npt.NDArray, error: npt.NDArray, most: int | None
+    layer: Any, size: npt.NDArray, error: npt.NDArray, most: int | None
 ) -> npt.NDArray[np.float64]:
     """How far a layer's results are off if its inputs, of this size, are off by so much."""
+    raise NotImplementedError
+
+
+@_through.register
+def _(
+    layer: Affine, size: npt.NDArray, error: npt.NDArray, most: int | None
+) -> npt.NDArray[np.float64]:
     eps = float(np.finfo(layer.bias.dtype).eps)
     weight = abs(layer.weight).astype(float)
     counts = np.diff(weight.indptr)
     terms = counts if most is None else np.minimum(counts, most)
     magnitude = _largest_sums(weight, size + error, most) + np.abs(layer.bias)
     return _largest_sums(weight, error, most) + (2 + terms) * eps * magnitude
+
+
+@_through.register
+def _(
+    layer: Pooling, size: npt.NDArray, error: npt.NDArray, most: int | None
+) -> npt.NDArray[np.float64]:
+    (a, b), (d, e) = size[layer.pairs], error[layer.pairs]
+    if layer.kind == "maximum":
+        return np.maximum(d, e)
+    return a * e + b * d + d * e + float(np.finfo(np.float32).eps) * (a + d) * (b + e)
 
 
 def _largest_sums(

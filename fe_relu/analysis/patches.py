@@ -11,7 +11,8 @@ import numpy.typing as npt
 from scipy import sparse
 
 from fe_relu.analysis.piecewise import Triangles, samples_of
-from fe_relu.layers.network import Affine, relu
+from fe_relu.layers.affine import Affine
+from fe_relu.layers.network import relu
 from fe_relu.meshes.grid.midpoints import EDGES
 
 SAMPLES = samples_of(3)

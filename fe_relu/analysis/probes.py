@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fe_relu.layers.network import ReLUNetwork
+from fe_relu.layers.affine import Affine
+from fe_relu.layers.network import LayeredNetwork
+from fe_relu.layers.pooling import Pooling
 from fe_relu.networks.p1 import P1Network
 from fe_relu.networks.q1 import Q1Network
 
@@ -33,9 +35,9 @@ def _(network: Any) -> npt.NDArray[np.float64]:
 
 
 @probes.register
-def _(network: ReLUNetwork) -> npt.NDArray[np.float64]:
+def _(network: LayeredNetwork) -> npt.NDArray[np.float64]:
     """Around 0, and near where some neurons of the first layer wake together."""
-    rng, first = np.random.default_rng(7), network.layers[0]
+    rng, first = np.random.default_rng(7), network.first
     points = [rng.standard_normal((first.dim_in, COUNT))]
     for _ in range(COUNT if first.dim_out else 0):
         rows = rng.integers(0, first.dim_out, min(first.dim_in, 8))
@@ -64,15 +66,40 @@ def _(network: Any, x: npt.NDArray, eps: float) -> tuple[npt.NDArray, npt.NDArra
 
 
 @values_and_roundoff.register
-def _(network: ReLUNetwork, x: npt.NDArray, eps: float) -> tuple[npt.NDArray, npt.NDArray]:
+def _(network: LayeredNetwork, x: npt.NDArray, eps: float) -> tuple[npt.NDArray, npt.NDArray]:
     """Layer by layer, as `roundoff` does for a whole box."""
     h, error = x.astype(float), np.zeros(x.shape)
-    for k, layer in enumerate(network.layers):
-        weight = layer.weight.astype(float)
-        size, bias = abs(weight), layer.bias.astype(float)[:, None]
-        if k:
-            h = np.maximum(h, 0)
-        units = (2 + np.diff(weight.indptr))[:, None] * eps
-        error = size @ error + units * (size @ (np.abs(h) + error) + np.abs(bias))
-        h = weight @ h + bias
+    for layer, rectified in zip(network.layers, network.rectified, strict=True):
+        h, error = _after(layer, h, error, eps)
+        h = np.maximum(h, 0) if rectified else h
     return h, error
+
+
+@singledispatch
+def _after(
+    layer: Any, h: npt.NDArray, error: npt.NDArray, eps: float
+) -> tuple[npt.NDArray, npt.NDArray]:
+    """Values after a layer, and how far off they may be."""
+    raise NotImplementedError
+
+
+@_after.register
+def _(
+    layer: Affine, h: npt.NDArray, error: npt.NDArray, eps: float
+) -> tuple[npt.NDArray, npt.NDArray]:
+    weight = layer.weight.astype(float)
+    size, bias = abs(weight), layer.bias.astype(float)[:, None]
+    units = (2 + np.diff(weight.indptr))[:, None] * eps
+    error = size @ error + units * (size @ (np.abs(h) + error) + np.abs(bias))
+    return weight @ h + bias, error
+
+
+@_after.register
+def _(
+    layer: Pooling, h: npt.NDArray, error: npt.NDArray, eps: float
+) -> tuple[npt.NDArray, npt.NDArray]:
+    """Of a product (a ± d)(b ± e), with one rounding; a maximum is off as either may be."""
+    (a, b), (d, e) = np.abs(h[layer.pairs]), error[layer.pairs]
+    if layer.kind == "maximum":
+        return layer(h), np.maximum(d, e)
+    return layer(h), a * e + b * d + d * e + eps * (a + d) * (b + e)

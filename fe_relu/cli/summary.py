@@ -18,7 +18,7 @@ from fe_relu.cli.text import plain
 from fe_relu.hierarchy.basis import HierarchicalNetwork
 from fe_relu.hierarchy.surrogate import Surrogate
 from fe_relu.layers.bubbles import DeepNetwork
-from fe_relu.layers.network import ReLUNetwork
+from fe_relu.layers.network import PoolingNetwork, ReLUNetwork
 from fe_relu.meshes.grid.grid import Grid
 from fe_relu.networks.p1 import P1Network
 from fe_relu.networks.p2 import P2Network
@@ -149,6 +149,11 @@ def _(network: ReLUNetwork) -> Described:
         return Described("ReLU network", [])
     kind = "ReLU network, equal to a P1 function"
     return Described(kind, _mesh_rows(p1.mesh), nodal=p1.values)
+
+
+@described.register
+def _(network: PoolingNetwork) -> Described:
+    return Described("ReLU network with pooling", [("pairs", f"{network.num_products}")])
 
 
 @described.register

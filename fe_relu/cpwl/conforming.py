@@ -26,7 +26,8 @@ from scipy import optimize, sparse
 
 from fe_relu.cpwl.fans import Fan
 from fe_relu.cpwl.rationals import Reduced, Vector, dot, reduced, whole
-from fe_relu.layers.network import Affine, ReLUNetwork
+from fe_relu.layers.affine import Affine
+from fe_relu.layers.network import ReLUNetwork
 
 #: Optimal values up to this are 0 within the tolerances of HiGHS, and from `SOMETHING` on are not;
 #: entries of functionals and values on rays are at most 1.

@@ -14,7 +14,8 @@ from scipy.spatial import ConvexHull
 
 from fe_relu.basics.points import checked_points
 from fe_relu.cpwl import bends, cones, rays
-from fe_relu.layers.network import Affine, ReLUNetwork
+from fe_relu.layers.affine import Affine
+from fe_relu.layers.network import ReLUNetwork
 from fe_relu.meshes.grid.grid import Grid
 from fe_relu.meshes.mesh import Mesh
 from fe_relu.meshes.simplices.mesh import SimplexMesh

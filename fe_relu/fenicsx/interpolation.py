@@ -32,6 +32,7 @@ from fe_relu.fenicsx.spaces import (
     space_of,
 )
 from fe_relu.hierarchy.surrogate import Surrogate
+from fe_relu.layers.network import PoolingNetwork
 from fe_relu.meshes.quadrilaterals.mesh import halved
 from fe_relu.meshes.recognition.recognise import (
     MOST_TOLERANCE,
@@ -41,6 +42,7 @@ from fe_relu.meshes.recognition.recognise import (
 from fe_relu.networks.nodal import NodalNetwork, Outside, layout_of, mesh_of
 from fe_relu.networks.p1 import P1Network
 from fe_relu.networks.plan import Plan
+from fe_relu.networks.pooled import nodal_network
 from fe_relu.parallel.agreement import gathered, same_ranks, together
 
 if TYPE_CHECKING:
@@ -60,7 +62,8 @@ def function_from_network(
     """The function in V with the network's values at the nodes, and how far it is off.
 
     Collective. If the network is of V's own grid and degree, nodal values are copied, bit for bit,
-    whatever the partition; otherwise the network is evaluated at the nodes.
+    whatever the partition; otherwise the network is evaluated at the nodes. The same holds of the
+    layers of a Q1 function, `Q1Network.explicit()`, and of a P2 function, `P2Network.pooling()`.
 
     Args:
         network: A `P1Network`, a `P2Network`, a `Surrogate`, a `ReLUNetwork` (the same on every
@@ -184,6 +187,24 @@ def _(
     network: Surrogate, V: fem.FunctionSpace, rtol: float | None
 ) -> tuple[npt.NDArray, Bounds] | None:
     return None if _located_on(network, V, rtol) is None else _copied(network.to_p1(), V, rtol)
+
+
+@_copied.register(PoolingNetwork)
+def _(
+    network: PoolingNetwork, V: fem.FunctionSpace, rtol: float | None
+) -> tuple[npt.NDArray, Bounds] | None:
+    """From the Q1 or P2 function on V's mesh that has these layers, if there is one."""
+    tolerance = TOLERANCE if rtol is None else rtol
+    for structured in (True, False):
+        mesh = located_mesh(V.mesh, tolerance, structured=structured).mesh
+        with together(V.mesh.comm) as terms:
+            nodal = nodal_network(network, mesh, degree_of(V), tolerance)
+            terms.alike("networks", nodal is None)
+        if nodal is not None:
+            return _copied(nodal, V, tolerance)
+        if not mesh.is_structured:
+            break
+    return None
 
 
 def _located_on(

@@ -9,6 +9,7 @@ location; at the vertices it is the identity.
 from __future__ import annotations
 
 from functools import singledispatch
+from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -20,7 +21,7 @@ from fe_relu.basics.points import real_points, require_finite
 from fe_relu.basics.refusals import needed, wrong_kind
 from fe_relu.fitting.inertia import rank_and_condition
 from fe_relu.hierarchy.surrogate import Surrogate
-from fe_relu.layers.network import ReLUNetwork
+from fe_relu.layers.network import LayeredNetwork
 from fe_relu.networks.nodal import facts_of, layout_of, whole_of
 from fe_relu.networks.p1 import P1Network
 from fe_relu.networks.p2 import P2Network
@@ -91,7 +92,7 @@ def _checked_layer(network: Any, layer: int) -> int | None:
     if not -depth <= layer < depth:
         raise ValueError(f"there is no hidden layer {layer}; there are {depth}")
     number = int(layer) % depth
-    return None if number == depth - 1 and depth == 2 and has_hats(network) else number
+    return None if number == depth - 1 and has_hats(network) else number
 
 
 @singledispatch
@@ -118,14 +119,19 @@ def _(network: Any) -> int:
     return network.explicit().hidden_layers
 
 
-@hidden_depth.register(P1Network)
-@hidden_depth.register(Q1Network)
-def _(network: Any) -> int:
+@hidden_depth.register
+def _(network: P1Network) -> int:
     return 2
 
 
 @hidden_depth.register
-def _(network: ReLUNetwork) -> int:
+def _(network: Q1Network) -> int:
+    """Lines, hats along an axis, and their products."""
+    return 3
+
+
+@hidden_depth.register
+def _(network: LayeredNetwork) -> int:
     return network.hidden_layers
 
 
@@ -134,7 +140,7 @@ def rows_at(network: Any, points: npt.ArrayLike, layer: int | None) -> sparse.cs
     if layer is None:
         return _hats_at(network, points)
     whole: Any = whole_of(network)
-    layers = whole if isinstance(whole, ReLUNetwork) else whole.explicit()
+    layers = whole if isinstance(whole, LayeredNetwork) else whole.explicit()
     return _activations(layers, points, layer)
 
 
@@ -159,15 +165,13 @@ def _hats_at(network: Any, points: npt.ArrayLike) -> sparse.csr_array:
     return sparse.csr_array((values.T[counts.T], columns, starts), shape=shape)
 
 
-def _activations(network: ReLUNetwork, points: npt.ArrayLike, layer: int) -> sparse.csr_array:
+def _activations(network: LayeredNetwork, points: npt.ArrayLike, layer: int) -> sparse.csr_array:
     x = real_points(points, network.dim_in)
     require_finite(x)
-    parts = [sparse.csr_array((0, network.layers[layer].dim_out))]
-    for start in range(0, x.shape[1], AT_ONCE):
-        h = x[:, start : start + AT_ONCE].astype(float)
-        for affine in network.layers[: layer + 1]:
-            h = np.maximum(affine(h), 0)
-        parts.append(sparse.csr_array(h.T))
+    parts = []
+    for start in range(0, max(x.shape[1], 1), AT_ONCE):
+        hidden = network.activations(x[:, start : start + AT_ONCE].astype(float))
+        parts.append(sparse.csr_array(next(islice(hidden, layer, None)).T))
     return sparse.csr_array(sparse.vstack(parts))
 
 

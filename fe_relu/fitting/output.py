@@ -13,7 +13,8 @@ from scipy import sparse
 
 from fe_relu.basics.refusals import needed
 from fe_relu.fitting.matrix import distributed, has_hats, hidden_depth, rows_at
-from fe_relu.layers.network import Affine, ReLUNetwork
+from fe_relu.layers.affine import Affine
+from fe_relu.layers.network import LayeredNetwork, network_of
 from fe_relu.networks.nodal import layout_of
 from fe_relu.networks.p1 import P1Network
 from fe_relu.networks.q1 import Q1Network
@@ -193,8 +194,8 @@ def _bias(network: Any, outputs: int) -> npt.NDArray:
 
 
 @_bias.register
-def _(network: ReLUNetwork, outputs: int) -> npt.NDArray:
-    bias = network.layers[-1].bias
+def _(network: LayeredNetwork, outputs: int) -> npt.NDArray:
+    bias = network.last.bias
     if len(bias) != outputs:
         raise ValueError(f"the network has {len(bias)} outputs, the data {outputs}")
     return bias.astype(float)
@@ -206,11 +207,10 @@ def _with_weights(network: Any, weights: list[PETSc.Vec], scalar: bool) -> Any:
     return _with_weights(network.explicit(), weights, scalar)
 
 
-@_with_weights.register(ReLUNetwork)
-def _(network: ReLUNetwork, weights: list[PETSc.Vec], scalar: bool) -> ReLUNetwork:
-    *hidden, last = network.layers
+@_with_weights.register(LayeredNetwork)
+def _(network: LayeredNetwork, weights: list[PETSc.Vec], scalar: bool) -> Any:
     rows = np.array([vector.array for vector in weights]).astype(network.dtype)
-    return ReLUNetwork((*hidden, Affine(rows, last.bias)))
+    return network_of((*network.layers[:-1], Affine(rows, network.last.bias)))
 
 
 @_with_weights.register(P1Network)

@@ -16,7 +16,9 @@ import numpy.typing as npt
 
 from fe_relu.basics.refusals import wrong_kind
 from fe_relu.hierarchy.surrogate import Surrogate
-from fe_relu.layers.network import Affine, ReLUNetwork
+from fe_relu.layers.affine import Affine
+from fe_relu.layers.network import LayeredNetwork, PoolingNetwork, ReLUNetwork, network_of
+from fe_relu.layers.pooling import Pooling
 from fe_relu.meshes.active import Piece
 from fe_relu.meshes.grid.grid import Grid
 from fe_relu.networks.nodal import NodalNetwork
@@ -54,7 +56,7 @@ def fewest_weights(network: Any) -> int:
     raise wrong_kind(network, "a network of layers", "to_p1", "compress")
 
 
-@fewest_weights.register(ReLUNetwork)
+@fewest_weights.register(LayeredNetwork)
 @fewest_weights.register(NodalNetwork)
 @fewest_weights.register(Surrogate)
 def _(network: Any) -> int:
@@ -80,24 +82,24 @@ def _(mesh: Grid) -> int:
 
 
 @singledispatch
-def layers_of(network: Any) -> ReLUNetwork:
+def layers_of(network: Any) -> ReLUNetwork | PoolingNetwork:
     """The explicit layers of a network of this process alone."""
     return network.explicit()
 
 
 @layers_of.register
-def _(network: ReLUNetwork) -> ReLUNetwork:
+def _(network: LayeredNetwork) -> Any:
     return network
 
 
-def dense_layers(network: Any, *, remedy: str = 'form="active"') -> ReLUNetwork:
+def dense_layers(network: Any, *, remedy: str = 'form="active"') -> ReLUNetwork | PoolingNetwork:
     """The explicit layers, if they are not too large as dense arrays.
 
     Raises:
         ValueError: They are.
     """
     layers = layers_of(network)
-    entries = sum(layer.dim_out * (layer.dim_in + 1) for layer in layers.layers)
+    entries = sum(layer.dim_out * (layer.dim_in * layer.is_affine + 1) for layer in layers.layers)
     _refuse_large(entries * layers.dtype.itemsize, remedy)
     return layers
 
@@ -178,13 +180,20 @@ def _(network: Surrogate, dtype: DType | None) -> Surrogate:
 
 
 @in_dtype.register
-def _(network: ReLUNetwork, dtype: DType | None) -> ReLUNetwork:
+def _(network: LayeredNetwork, dtype: DType | None) -> LayeredNetwork:
     if dtype is None:
         return network
-    layers = [
-        Affine(layer.weight.astype(dtype), _rounded(layer.bias, dtype)) for layer in network.layers
-    ]
-    return ReLUNetwork(tuple(layers))
+    return network_of(tuple(in_dtype(layer, dtype) for layer in network.layers))
+
+
+@in_dtype.register
+def _(layer: Affine, dtype: DType) -> Affine:
+    return Affine(layer.weight.astype(dtype), _rounded(layer.bias, dtype))
+
+
+@in_dtype.register
+def _(layer: Pooling, dtype: DType) -> Pooling:
+    return layer
 
 
 def _rounded(numbers: npt.NDArray, dtype: DType) -> npt.NDArray:

@@ -26,8 +26,10 @@ from fe_relu.hierarchy.basis import HierarchicalNetwork
 from fe_relu.hierarchy.nested import Nesting, levels_and_stars, nested_levels
 from fe_relu.hierarchy.surrogate import Surrogate
 from fe_relu.hierarchy.transform import unit_of_blocks
+from fe_relu.layers.affine import Affine
 from fe_relu.layers.bubbles import DeepNetwork
-from fe_relu.layers.network import Affine, ReLUNetwork
+from fe_relu.layers.network import PoolingNetwork, ReLUNetwork
+from fe_relu.layers.pooling import Pooling
 from fe_relu.meshes.grid.grid import Grid
 from fe_relu.meshes.kinds import KINDS as MESHES
 from fe_relu.meshes.kinds import divided, divisions
@@ -239,10 +241,23 @@ def _(where: Spread, whole: Surrogate) -> Surrogate:
     return replace(whole, vertices=vertices, coefficients=coefficients, layout=where)
 
 
-# Affine layers
+# Layers
 
 
-def layer_arrays(layer: Affine) -> dict[str, npt.NDArray]:
+@singledispatch
+def layer_arrays(layer: Any) -> dict[str, npt.NDArray]:
+    """The arrays that a layer is made from."""
+    raise NotImplementedError
+
+
+@layer_arrays.register
+def _(layer: Pooling) -> dict[str, npt.NDArray]:
+    """The pairs, under the name of what is made of them."""
+    return {layer.kind: layer.pairs}
+
+
+@layer_arrays.register
+def _(layer: Affine) -> dict[str, npt.NDArray]:
     """The weight by compressed rows, and the bias; indices in 32 bits where they fit."""
     weight = layer.weight
     index = np.int32 if max(*weight.shape, weight.nnz) < 1 << 31 else np.int64
@@ -267,9 +282,11 @@ def layered(network_type: type, **facts: type) -> Kind:
     def network(stored: Stored, comm: MPI.Comm | None, layout: str) -> Any:
         widths = naturals(stored.facts.get("widths"), "widths")
         depth = len(widths) - 1
-        if depth < 1 or len(stored.tensors) != 4 * depth:
+        if not 1 <= depth <= len(stored.tensors):
             raise ValueError(f"{len(stored.tensors)} arrays are not {depth} layers")
         layers = [stored_layer(stored, k, widths[k], widths[k + 1]) for k in range(depth)]
+        if len(stored.tensors) != sum(len(layer_arrays(layer)) for layer in layers):
+            raise ValueError(f"{len(stored.tensors)} arrays are not {depth} layers")
         return network_type(tuple(layers), **_stored_facts(stored, facts))
 
     return Kind(network_type, contents, network)
@@ -283,5 +300,6 @@ KINDS = {
     "hierarchical": hierarchical(),
     "surrogate": sparse(error=float, bound=float, h1_error=float, ceiling=float),
     "relu": layered(ReLUNetwork),
+    "pooling": layered(PoolingNetwork),
     "deep": layered(DeepNetwork, error_bound=float),
 }

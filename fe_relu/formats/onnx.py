@@ -24,7 +24,9 @@ from fe_relu.formats.forms import (
 )
 from fe_relu.formats.onnx_graph import Graph, Value, write_model
 from fe_relu.formats.replacing import require_replaceable
-from fe_relu.layers.network import ReLUNetwork
+from fe_relu.layers.affine import Affine
+from fe_relu.layers.network import LayeredNetwork
+from fe_relu.layers.pooling import Pooling
 from fe_relu.meshes.active import nan_where_not_finite
 from fe_relu.meshes.kinds import KINDS as MESHES
 from fe_relu.networks.nodal import layout_of, mesh_of, output_names, whole_of
@@ -45,7 +47,8 @@ def to_onnx(
 
     Both forms are the network everywhere, outside its mesh too. "relu" is one `Gemm` for each
     layer, dense, with a `Relu` after all but the last, as OMLT, gurobi-machinelearning and
-    onnxruntime read it. "active" looks up the few nodal values that count at a point, on any mesh
+    onnxruntime read it; a pooling is two `Gather` and a `Mul` or `Max`. "active" looks up the few
+    nodal values that count at a point, on any mesh
     of any size; on meshes of simplices it asks the cells of the point's bucket, so that memory for
     a batch grows with the longest such list. It gives NaN at points that are NaN or infinite.
 
@@ -134,13 +137,13 @@ def _facts(network: Any, form: str) -> dict[str, str]:
 
 
 def _bounds_fact(
-    bounds: NetworkBounds | None, network: Any, layers: ReLUNetwork | None
+    bounds: NetworkBounds | None, network: Any, layers: LayeredNetwork | None
 ) -> dict[str, str]:
     """Bounds and their region, rounded outward by what the file's numbers may be off there."""
     if bounds is None:
         return {}
     neurons = () if layers is None else bounds.layers
-    if neurons and layers and tuple(len(low) for low, _ in neurons) != layers.widths[1:-1]:
+    if neurons and layers and tuple(len(low) for low, _ in neurons) != layers.hidden_widths:
         raise ValueError(f"bounds are of other layers than those of widths {layers.widths}")
     *inner, outputs = _outward((*neurons, (bounds.lower, bounds.upper)), bounds, network, layers)
     described: dict[str, Any] = {"exact": bool(bounds.exact)}
@@ -152,7 +155,7 @@ def _bounds_fact(
 
 
 def _outward(
-    pairs: Sequence[Pair], bounds: NetworkBounds, network: Any, layers: ReLUNetwork | None
+    pairs: Sequence[Pair], bounds: NetworkBounds, network: Any, layers: LayeredNetwork | None
 ) -> list[list[list[float]]]:
     if bounds.box is None:
         off: list[Any] = [0.0] * len(pairs)
@@ -166,19 +169,39 @@ def _outward(
     ]
 
 
-def _relu_graph(layers: ReLUNetwork) -> Graph:
+def _relu_graph(layers: LayeredNetwork) -> Graph:
     graph = Graph(layers.dtype)
     x = Value(graph, "x")
     last = len(layers.layers) - 1
-    for k, layer in enumerate(layers.layers):
-        weight = graph.tensor(f"w{k}", layer.weight.toarray().astype(layers.dtype, order="C"))
-        bias = graph.tensor(f"b{k}", layer.bias.astype(layers.dtype))
-        settings = {"alpha": 1.0, "beta": 1.0, "transA": 0, "transB": 1}
-        name = f"z{k}" if k < last else "u"
-        x = graph.node("Gemm", x, weight, bias, like=x, name=name, **settings)
-        if k < last:
+    for k, (layer, rectified) in enumerate(zip(layers.layers, layers.rectified, strict=True)):
+        x = _after(layer, graph, x, k, f"z{k}" if k < last else "u")
+        if rectified:
             x = graph.node("Relu", x, like=x, name=f"h{k}")
     return graph
+
+
+@singledispatch
+def _after(layer: Any, graph: Graph, x: Value, k: int, name: str) -> Value:
+    """What layer number k makes of x."""
+    raise NotImplementedError
+
+
+@_after.register
+def _(layer: Affine, graph: Graph, x: Value, k: int, name: str) -> Value:
+    weight = graph.tensor(f"w{k}", layer.weight.toarray().astype(graph.dtype, order="C"))
+    bias = graph.tensor(f"b{k}", layer.bias.astype(graph.dtype))
+    settings = {"alpha": 1.0, "beta": 1.0, "transA": 0, "transB": 1}
+    return graph.node("Gemm", x, weight, bias, like=x, name=name, **settings)
+
+
+@_after.register
+def _(layer: Pooling, graph: Graph, x: Value, k: int, name: str) -> Value:
+    sides = [
+        graph.take(x, graph.tensor(f"{side}{k}", numbers))
+        for side, numbers in (("i", layer.pairs[0]), ("j", layer.pairs[1]))
+    ]
+    operator = {"product": "Mul", "maximum": "Max"}[layer.kind]
+    return graph.node(operator, *sides, like=x, name=name)
 
 
 def _active_graph(network: Any) -> Graph:

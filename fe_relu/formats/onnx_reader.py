@@ -8,6 +8,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,8 +16,10 @@ import numpy.typing as npt
 
 from fe_relu.basics.refusals import needed
 from fe_relu.formats.files import FileFormatError
+from fe_relu.layers.affine import Affine
 from fe_relu.layers.chain import Chain, Room
-from fe_relu.layers.network import Affine, ReLUNetwork
+from fe_relu.layers.network import PoolingNetwork, ReLUNetwork
+from fe_relu.layers.pooling import Pooling
 
 if TYPE_CHECKING:
     import onnx
@@ -32,14 +35,23 @@ FIELDS = {
 }
 
 
-def from_onnx(path: str | os.PathLike[str]) -> ReLUNetwork:
+@dataclass(frozen=True, eq=False)
+class Chosen:
+    """Some components of a function of the input, to be paired with others."""
+
+    chain: Chain
+    numbers: npt.NDArray
+
+
+def from_onnx(path: str | os.PathLike[str]) -> ReLUNetwork | PoolingNetwork:
     """The network of any feed-forward graph of Gemm, MatMul, Add and Relu, from x (n, d) to (n, k).
 
     Weights may be initializers or constants, of float16, float32 or float64; float16 becomes
-    float32. Affine maps in a row become one; branches that `Add` joins become a sum of networks.
-    Identity, Cast to floats, Dropout and Flatten of a batch of vectors change nothing. Nothing in
-    the file is believed that its bytes do not bear out, and all layers that are made of it together
-    are of no more numbers than a few times those in the file, or a few million.
+    float32. Affine maps in a row become one; branches that `Add` joins become a sum of networks;
+    `Mul` or `Max` of components that two `Gather` choose become a `Pooling`. Identity, Cast to
+    floats, Dropout and Flatten of a batch of vectors change nothing. Nothing in the file is
+    believed that its bytes do not bear out, and all layers that are made of it together are of no
+    more numbers than a few times those in the file, or a few million.
 
     Args:
         path: An ONNX file, with its external data beside it, if it has any.
@@ -60,7 +72,9 @@ def from_onnx(path: str | os.PathLike[str]) -> ReLUNetwork:
     return network_and_metadata(path)[0]
 
 
-def network_and_metadata(path: str | os.PathLike[str]) -> tuple[ReLUNetwork, dict[str, str]]:
+def network_and_metadata(
+    path: str | os.PathLike[str],
+) -> tuple[ReLUNetwork | PoolingNetwork, dict[str, str]]:
     """What `from_onnx` returns, and the texts that the file has besides, by name."""
     with needed("onnx", "from_onnx"):
         import onnx
@@ -73,7 +87,7 @@ def network_and_metadata(path: str | os.PathLike[str]) -> tuple[ReLUNetwork, dic
     return network, {entry.key: entry.value for entry in model.metadata_props}
 
 
-def _network(graph: onnx.GraphProto) -> ReLUNetwork:
+def _network(graph: onnx.GraphProto) -> ReLUNetwork | PoolingNetwork:
     constants = {tensor.name: _array(tensor) for tensor in graph.initializer}
     if len(constants) < len(graph.initializer):
         raise ValueError("one name names several weights")
@@ -189,6 +203,30 @@ def _relu(node: onnx.NodeProto, a: Any) -> Any:
     return a.rectified()
 
 
+def _gather(node: onnx.NodeProto, a: Any, indices: Any) -> Any:
+    ints = isinstance(indices, np.ndarray) and indices.ndim == 1 and indices.dtype.kind == "i"
+    if not (isinstance(a, Chain) and ints) or _attributes(node).get("axis", 0) not in (1, -1):
+        raise ValueError("must choose components of a function of the input: axis 1, one row")
+    return Chosen(a, indices)
+
+
+def _mul(node: onnx.NodeProto, a: Any, b: Any) -> Any:
+    return _paired("product", a, b)
+
+
+def _max(node: onnx.NodeProto, a: Any, b: Any) -> Any:
+    return _paired("maximum", a, b)
+
+
+def _paired(kind: Any, a: Any, b: Any) -> Chain:
+    if not (isinstance(a, Chosen) and isinstance(b, Chosen) and a.chain is b.chain):
+        raise ValueError("must pair components that two Gather choose from the same")
+    if a.numbers.size != b.numbers.size:
+        raise ValueError(f"pairs {a.numbers.size} components with {b.numbers.size}")
+    pairs = np.array([a.numbers, b.numbers])
+    return a.chain.pooled(Pooling(pairs, a.chain.affine.dim_out, kind))
+
+
 def _constant(node: onnx.NodeProto) -> npt.NDArray:
     from onnx import TensorProto
 
@@ -237,6 +275,9 @@ OPERATORS: Mapping[str, Callable[..., Any]] = {
     "Dropout": _dropout,
     "Flatten": _flatten,
     "Cast": _cast,
+    "Gather": _gather,
+    "Mul": _mul,
+    "Max": _max,
 }
 
 

@@ -9,7 +9,10 @@ from scipy import sparse
 
 from fe_relu.formats.stored import Stored, Tensor
 from fe_relu.hierarchy.nested import Nesting, numbers_in_finer
-from fe_relu.layers.network import Affine
+from fe_relu.layers.affine import Affine
+from fe_relu.layers.beside import Layer
+from fe_relu.layers.pooling import KINDS as POOLINGS
+from fe_relu.layers.pooling import Pooling
 from fe_relu.meshes.kinds import KINDS
 from fe_relu.meshes.mesh import Mesh, Part
 
@@ -76,12 +79,18 @@ def coarse_values(stored: Stored, tensor: Tensor, nesting: Nesting) -> npt.NDArr
     return np.concatenate(found).reshape(-1, coarse.num_vertices)
 
 
-def stored_layer(stored: Stored, k: int, dim_in: int, dim_out: int) -> Affine:
+def stored_layer(stored: Stored, k: int, dim_in: int, dim_out: int) -> Layer:
     """Layer k of the file.
 
     Raises:
-        ValueError: Its arrays are no affine map of these dimensions.
+        ValueError: Its arrays are no affine map, and no pooling, of these dimensions.
     """
+    for kind in POOLINGS:
+        if f"layers.{k}.{kind}" in stored.tensors:
+            pairs = stored.whole(f"layers.{k}.{kind}", "i", 2)
+            if pairs.shape != (2, dim_out):
+                raise ValueError(f"layer {k} has pairs of shape {pairs.shape}, not (2, {dim_out})")
+            return Pooling(pairs, dim_in, kind)  # type: ignore[arg-type]
     names = [f"layers.{k}.{name}" for name in ("weight.data", "weight.indices", "weight.indptr")]
     for name in (*names, f"layers.{k}.bias"):
         if name not in stored.tensors:

@@ -15,8 +15,10 @@ from scipy import sparse as scipy_sparse
 from fe_relu.analysis.probes import probes, values_and_roundoff
 from fe_relu.basics.refusals import needed
 from fe_relu.formats.forms import Form, check_form, dense_layers, layers_of, pieces
+from fe_relu.layers.affine import Affine
 from fe_relu.layers.chain import Chain, Room
-from fe_relu.layers.network import Affine, ReLUNetwork
+from fe_relu.layers.network import LayeredNetwork, PoolingNetwork, ReLUNetwork
+from fe_relu.layers.pooling import Pooling
 from fe_relu.meshes.active import Piece
 from fe_relu.networks.nodal import layout_of, whole_of
 from fe_relu.networks.p1 import P1Network
@@ -35,7 +37,8 @@ def to_torch(
     """The network as a module from x (n, dim) to u (n, k), of the network's dtype, on the CPU.
 
     Both forms are the network everywhere, outside its mesh too. "relu" is a `torch.nn.Sequential`
-    of `Linear` and `ReLU`. "active" looks up the few nodal values that count at a point, on any
+    of `Linear` and `ReLU`, and of `fe_relu.formats.torch_modules.Pool` where there are products or
+    maxima. "active" looks up the few nodal values that count at a point, on any
     mesh of any size; its derivative by x is `network.gradient`, on edges and vertices too, and
     points that are NaN or infinite give NaN.
 
@@ -104,25 +107,28 @@ def _active_module(terms: tuple[Piece, ...], trainable: bool) -> torch.nn.Module
     return modules[0] if len(modules) == 1 else Sum(modules)
 
 
-def _sequence(network: ReLUNetwork, trainable: Trainable, sparse: bool) -> torch.nn.Sequential:
+def _sequence(network: LayeredNetwork, trainable: Trainable, sparse: bool) -> torch.nn.Sequential:
     from torch import nn
 
-    from fe_relu.formats.torch_modules import linear_of, sparse_linear_of
+    from fe_relu.formats.torch_modules import module_of
 
     modules: list[nn.Module] = []
-    make = sparse_linear_of if sparse else linear_of
     last = len(network.layers) - 1
-    for k, layer in enumerate(network.layers):
-        linear = make(layer, network.dtype)
-        linear.requires_grad_(trainable == "all" or (trainable == "output" and k == last))
-        modules += [linear, nn.ReLU()] if k < last else [linear]
+    for k, (layer, rectified) in enumerate(zip(network.layers, network.rectified, strict=True)):
+        module = module_of(layer, network.dtype, sparse)
+        module.requires_grad_(trainable == "all" or (trainable == "output" and k == last))
+        modules += [module, nn.ReLU()] if rectified else [module]
     return nn.Sequential(*modules)
 
 
-def from_torch(module: torch.nn.Module) -> ReLUNetwork | P1Network | Q1Network:
+Found = ReLUNetwork | PoolingNetwork | P1Network | Q1Network
+
+
+def from_torch(module: torch.nn.Module) -> Found:
     """The network of a torch module, with the values its parameters have now.
 
-    A `P1Network` if the module is one of form="active"; otherwise a `ReLUNetwork`, of any
+    A `P1Network` or `Q1Network` if the module is one of form="active"; a `PoolingNetwork` if there
+    is a pooling; otherwise a `ReLUNetwork`, of any
     `torch.nn.Sequential`, also nested, of `Linear`, `ReLU`, `Identity`, `Flatten`, `Dropout` (as in
     evaluation: the identity) and what `to_torch` makes. Affine maps in a row become one; 16-bit
     numbers become float32. The network is compared with the module, run as in evaluation at some
@@ -155,7 +161,7 @@ def from_torch(module: torch.nn.Module) -> ReLUNetwork | P1Network | Q1Network:
     return network
 
 
-def _network(module: torch.nn.Module) -> ReLUNetwork | P1Network | Q1Network:
+def _network(module: torch.nn.Module) -> Found:
     """What the layers of a module say that it is."""
     from fe_relu.formats.torch_modules import ActiveNeurons, Sum
 
@@ -188,7 +194,7 @@ def _steps(module: torch.nn.Module, name: str) -> Iterator[tuple[str, torch.nn.M
             yield from _steps(child, f"{name}.{inner}" if name else inner)
 
 
-def _difference(module: torch.nn.Module, network: ReLUNetwork | P1Network | Q1Network) -> str:
+def _difference(module: torch.nn.Module, network: Found) -> str:
     """What a module gives that the network does not, beyond roundoff; nothing where they agree.
 
     In the module's dtype and on its device, in evaluation, whatever mode it is in.
@@ -246,12 +252,14 @@ def _is_a(module: torch.nn.Module, kind: type[torch.nn.Module]) -> bool:
 def _followed(chain: Chain, module: torch.nn.Module) -> Chain:
     from torch import nn
 
-    from fe_relu.formats.torch_modules import SparseLinear
+    from fe_relu.formats.torch_modules import Pool, SparseLinear
 
     if any(_is_a(module, kind) for kind in (nn.Identity, nn.Flatten, nn.Dropout)):
         return chain
     if _is_a(module, nn.ReLU):
         return chain.rectified()
+    if _is_a(module, Pool):
+        return chain.pooled(Pooling(_array(module.pairs), module.dim_in, module.kind))
     if _is_a(module, nn.Linear):
         weight = _array(module.weight)
         bias = np.zeros(len(weight), weight.dtype) if module.bias is None else _array(module.bias)

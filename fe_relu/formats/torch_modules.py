@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import singledispatch
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from fe_relu.layers.network import Affine
+from fe_relu.layers.affine import Affine
+from fe_relu.layers.pooling import Pooling
 from fe_relu.meshes.active import Piece, nan_where_not_finite
 
 DTYPES = {torch.float32: "float32", torch.float64: "float64"}
@@ -50,6 +52,44 @@ class SparseLinear(nn.Module):
     def extra_repr(self) -> str:
         shape = f"in_features={self.in_features}, out_features={self.out_features}"
         return f"{shape}, nonzeros={len(self.weight)}"
+
+
+class Pool(nn.Module):
+    """Products of pairs of columns, or the larger of both: x (n, dim_in) to (n, m).
+
+    Args:
+        pooling: Which, and which pairs.
+    """
+
+    pairs: torch.Tensor
+
+    def __init__(self, pooling: Pooling) -> None:
+        super().__init__()
+        self.dim_in, self.kind = pooling.dim_in, pooling.kind
+        self.register_buffer("pairs", torch.tensor(pooling.pairs))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        one, other = (x.index_select(1, numbers) for numbers in self.pairs)
+        return one * other if self.kind == "product" else torch.maximum(one, other)
+
+    def extra_repr(self) -> str:
+        return f"dim_in={self.dim_in}, pairs={self.pairs.shape[1]}, kind={self.kind!r}"
+
+
+@singledispatch
+def module_of(layer: Any, dtype: np.dtype, sparse: bool) -> nn.Module:
+    """A layer as a module."""
+    raise NotImplementedError
+
+
+@module_of.register
+def _(layer: Pooling, dtype: np.dtype, sparse: bool) -> nn.Module:
+    return Pool(layer)
+
+
+@module_of.register
+def _(layer: Affine, dtype: np.dtype, sparse: bool) -> nn.Module:
+    return sparse_linear_of(layer, dtype) if sparse else linear_of(layer, dtype)
 
 
 def linear_of(layer: Affine, dtype: np.dtype) -> nn.Linear:

@@ -20,7 +20,8 @@ from fe_relu.hierarchy.nested import (
     nested_levels,
     numbers_in_coarser,
 )
-from fe_relu.layers.network import Affine, ReLUNetwork
+from fe_relu.layers.affine import Affine
+from fe_relu.layers.network import ReLUNetwork
 from fe_relu.meshes.grid.grid import Grid
 from fe_relu.meshes.grid.hats import hidden_layers
 from fe_relu.meshes.grid.locate import lattice_point, unpacked

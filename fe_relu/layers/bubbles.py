@@ -18,7 +18,8 @@ import numpy.typing as npt
 from scipy import sparse
 
 from fe_relu.basics.arguments import checked_integer, checked_levels
-from fe_relu.layers.network import Affine, ReLUNetwork
+from fe_relu.layers.affine import Affine
+from fe_relu.layers.network import ReLUNetwork
 
 #: The error 4^-(levels + 1) is then 2^-54, below the roundoff of values near 1.
 MAX_LEVELS = 26

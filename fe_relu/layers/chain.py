@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Networks read step by step, as others write them: affine maps, also in a row, and ReLUs."""
+"""Networks read step by step, as others write them: affine maps, also in a row, ReLUs, poolings."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from fe_relu.layers.network import Affine, ReLUNetwork
+from fe_relu.layers.affine import Affine
+from fe_relu.layers.beside import Layer
+from fe_relu.layers.network import PoolingNetwork, ReLUNetwork, network_of
+from fe_relu.layers.pooling import Pooling
 
 #: So many weights, and a few times those that are given, may be made while one network is read: a
 #: small file must not fill the memory.
@@ -37,19 +40,19 @@ class Room:
 
 @dataclass(frozen=True, eq=False)
 class Chain:
-    """What was made of the input so far: hidden layers, and an affine map that no ReLU follows yet.
+    """What was made of the input so far: layers, and an affine map that nothing follows yet.
 
     The map is the identity where it is None.
 
     Args:
         dim_in: Components of the input, where known.
-        layers: The affine maps that a ReLU has followed.
-        last: The one that none has followed yet.
+        layers: The affine maps that a ReLU or a pooling has followed, and the poolings.
+        last: The map that none has followed yet.
         room: For what is made; shared by all chains of one network.
     """
 
     dim_in: int | None
-    layers: tuple[Affine, ...] = ()
+    layers: tuple[Layer, ...] = ()
     last: Affine | None = None
     room: Room = field(default_factory=Room)
 
@@ -61,13 +64,14 @@ class Chain:
 
     @property
     def affine(self) -> Affine:
-        """The map that no ReLU has followed yet."""
+        """The map that nothing has followed yet."""
         if self.last is not None:
             return self.last
         if self.dim_out is None:
             raise ValueError("comes before any weights, which would say how long the input is")
         self.room.take(2 * self.dim_out)
-        dtype = self.layers[-1].bias.dtype if self.layers else np.float32
+        affine = [layer for layer in self.layers if isinstance(layer, Affine)]
+        dtype = affine[-1].bias.dtype if affine else np.float32
         return Affine(sparse.eye_array(self.dim_out, dtype=dtype), np.zeros(self.dim_out, dtype))
 
     def then(self, affine: Affine) -> Chain:
@@ -90,13 +94,21 @@ class Chain:
         """The sum of both, as one network beside the other."""
         one, two = self.network(), other.network()
         between = (abs(one.hidden_layers - two.hidden_layers) + 2) * one.dim_out
-        weights = sum(layer.weight.nnz for network in (one, two) for layer in network.layers)
-        self.room.take(2 * weights + one.num_neurons + two.num_neurons + 4 * between)
+        weights = one.num_nonzeros + two.num_nonzeros
+        self.room.take(2 * weights + sum(one.widths) + sum(two.widths) + 4 * between)
         *layers, last = (one + two).layers
         return replace(self, dim_in=one.dim_in, layers=tuple(layers), last=last)
 
     def rectified(self) -> Chain:
         return replace(self, layers=(*self.layers, self.affine), last=None)
 
-    def network(self) -> ReLUNetwork:
-        return ReLUNetwork((*self.layers, self.affine))
+    def pooled(self, pooling: Pooling) -> Chain:
+        """Followed by products or maxima."""
+        affine = self.affine
+        if affine.dim_out != pooling.dim_in:
+            raise ValueError(f"takes {pooling.dim_in} inputs, but {affine.dim_out} come in")
+        self.room.take(2 * pooling.dim_out)
+        return replace(self, layers=(*self.layers, affine, pooling), last=None)
+
+    def network(self) -> ReLUNetwork | PoolingNetwork:
+        return network_of((*self.layers, self.affine))

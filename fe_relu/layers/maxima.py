@@ -20,7 +20,8 @@ import numpy.typing as npt
 from scipy import sparse
 
 from fe_relu.basics.arguments import checked_integer
-from fe_relu.layers.network import Affine, ReLUNetwork, concatenate
+from fe_relu.layers.affine import Affine
+from fe_relu.layers.network import ReLUNetwork, concatenate
 
 #: Above this, a number would be a mistake rather than a wish: 3 n neurons are made.
 MAX_NUMBERS = 1 << 22

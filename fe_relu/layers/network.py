@@ -1,20 +1,21 @@
 # SPDX-License-Identifier: MIT
-"""Feed-forward ReLU networks as tuples of affine maps, and their algebra."""
+"""Feed-forward networks as tuples of layers, and their algebra."""
 
 from __future__ import annotations
 
-import functools
 import itertools
 import numbers
-import operator
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
 from fe_relu.basics.points import checked_points
+from fe_relu.layers.affine import Affine
+from fe_relu.layers.beside import Layer, beside
 
 #: Activations held at once while a batch is evaluated (entries of one layer).
 CHUNK_ENTRIES = 1 << 22
@@ -26,88 +27,19 @@ def relu(z: npt.NDArray) -> npt.NDArray:
 
 
 @dataclass(frozen=True, eq=False)
-class Affine:
-    """The affine map x ↦ weight @ x + bias.
+class LayeredNetwork:
+    """Affine maps, with a ReLU or a pooling between each and the next.
 
     Args:
-        weight: Sparse or dense, shape (dim_out, dim_in), real; kept as a read-only `csr_array`.
-        bias: Shape (dim_out,), real; kept read-only.
+        layers: The affine maps and poolings, input first. Affine maps in a row have a ReLU between
+            them; where there is a pooling, there is none.
 
     Raises:
-        ValueError: The shapes do not fit, or an entry is NaN or infinite.
-        TypeError: The entries are not real numbers.
-
-    Examples:
-        >>> import numpy as np, fe_relu
-        >>> fe_relu.Affine([[1, 2], [0, 1]], [0.5, 0])(np.array([[1.0], [2.0]]))
-        array([[5.5],
-               [2. ]])
+        ValueError: There is no layer, the output of one does not fit the next, or a pooling does
+            not lie between two affine maps.
     """
 
-    weight: sparse.csr_array
-    bias: npt.NDArray
-
-    def __post_init__(self) -> None:
-        given = self.weight if sparse.issparse(self.weight) else np.asarray(self.weight)
-        bias = np.array(self.bias)
-        if given.ndim != 2 or bias.shape != (given.shape[0],):
-            raise ValueError(
-                f"an affine map needs a weight of shape (m, n) and a bias of shape (m,), "
-                f"not {given.shape} and {bias.shape}"
-            )
-        dtype = np.result_type(given.dtype, bias.dtype, np.float32)
-        if dtype.kind != "f":
-            raise TypeError(f"an affine map needs real numbers, not {dtype}")
-        weight = sparse.csr_array(given, dtype=dtype, copy=True)
-        weight.sum_duplicates()
-        bias = bias.astype(dtype)
-        if not (np.isfinite(weight.data).all() and np.isfinite(bias).all()):
-            raise ValueError("an affine map needs finite numbers; there are NaN or infinite ones")
-        for array in (weight.data, weight.indices, weight.indptr, bias):
-            array.flags.writeable = False
-        object.__setattr__(self, "weight", weight)
-        object.__setattr__(self, "bias", bias)
-
-    @property
-    def dim_in(self) -> int:
-        return self.weight.shape[1]
-
-    @property
-    def dim_out(self) -> int:
-        return self.weight.shape[0]
-
-    def __call__(self, x: npt.NDArray) -> npt.NDArray:
-        """Values at the columns of x, shape (dim_out, n)."""
-        return self.weight @ x + self.bias[:, None]
-
-    def __matmul__(self, inner: Affine) -> Affine:
-        """The one affine map x ↦ self(inner(x))."""
-        return Affine(self.weight @ inner.weight, self.weight @ inner.bias + self.bias)
-
-
-@dataclass(frozen=True, eq=False)
-class ReLUNetwork:
-    """Affine maps with a ReLU between each and the next: L layers, L − 1 of them hidden.
-
-    Networks form an algebra: `f @ g` composes, `f + g`, `f - g` and `c * f` act on values,
-    `concatenate` stacks outputs. Every result is again a `ReLUNetwork`, exact up to roundoff.
-
-    Args:
-        layers: The affine maps, input first.
-
-    Raises:
-        ValueError: There is no layer, or the output of one does not fit the next.
-
-    Examples:
-        >>> import fe_relu
-        >>> size = fe_relu.ReLUNetwork(  # |x| = relu(x) + relu(−x)
-        ...     (fe_relu.Affine([[1], [-1]], [0, 0]), fe_relu.Affine([[1, 1]], [0]))
-        ... )
-        >>> (size @ (2 * size))([[-3.0, 0.5]])
-        array([6., 1.])
-    """
-
-    layers: tuple[Affine, ...]
+    layers: tuple[Layer, ...]
 
     #: Makes `numpy_scalar * network` reach `__rmul__` instead of NumPy's own product.
     __array_ufunc__ = None
@@ -116,6 +48,9 @@ class ReLUNetwork:
         layers = tuple(self.layers)
         if not layers:
             raise ValueError("a network needs at least one affine layer")
+        affine = [True, *(layer.is_affine for layer in layers), True]
+        if not (affine[1] and affine[-2]) or (False, False) in itertools.pairwise(affine):
+            raise ValueError("a pooling must lie between two affine maps")
         for k, (inner, outer) in enumerate(itertools.pairwise(layers)):
             if inner.dim_out != outer.dim_in:
                 raise ValueError(
@@ -123,6 +58,16 @@ class ReLUNetwork:
                     f"takes {outer.dim_in} inputs"
                 )
         object.__setattr__(self, "layers", layers)
+
+    @property
+    def first(self) -> Affine:
+        """The first layer, which is affine."""
+        return _affine(self.layers[0])
+
+    @property
+    def last(self) -> Affine:
+        """The last layer, which is affine: the output."""
+        return _affine(self.layers[-1])
 
     @property
     def dim_in(self) -> int:
@@ -134,27 +79,40 @@ class ReLUNetwork:
 
     @property
     def dtype(self) -> np.dtype:
-        return np.result_type(*(layer.bias.dtype for layer in self.layers))
-
-    @property
-    def hidden_layers(self) -> int:
-        """Number of ReLU layers; the affine output is not counted."""
-        return len(self.layers) - 1
+        affine = (layer for layer in self.layers if isinstance(layer, Affine))
+        return np.result_type(*(layer.bias.dtype for layer in affine))
 
     @property
     def widths(self) -> tuple[int, ...]:
-        """(dim_in, first hidden, second hidden, …, dim_out)."""
+        """(dim_in, outputs of the first layer, of the second, …, dim_out)."""
         return (self.dim_in, *(layer.dim_out for layer in self.layers))
+
+    @property
+    def rectified(self) -> tuple[bool, ...]:
+        """Whether a ReLU follows, layer by layer."""
+        pairs = itertools.pairwise(self.layers)
+        return (*(inner.is_affine and outer.is_affine for inner, outer in pairs), False)
+
+    @property
+    def hidden_widths(self) -> tuple[int, ...]:
+        """Number of ReLUs, layer by layer of those that have some."""
+        layers = zip(self.layers, self.rectified, strict=True)
+        return tuple(layer.dim_out for layer, rectified in layers if rectified)
+
+    @property
+    def hidden_layers(self) -> int:
+        """Number of ReLU layers and poolings; the affine output is not counted."""
+        return sum(self.rectified) + sum(not layer.is_affine for layer in self.layers)
 
     @property
     def num_neurons(self) -> int:
         """Number of ReLUs."""
-        return sum(self.widths[1:-1])
+        return sum(self.hidden_widths)
 
     @property
     def num_nonzeros(self) -> int:
         """Number of non-zero weights; biases are not counted."""
-        return sum(int(np.count_nonzero(layer.weight.data)) for layer in self.layers)
+        return sum(layer.num_nonzeros for layer in self.layers)
 
     def __call__(self, x: npt.ArrayLike) -> npt.NDArray:
         """Values of the network at the columns of x.
@@ -178,27 +136,38 @@ class ReLUNetwork:
             values[:, columns] = self._forward(x[:, columns].astype(dtype))
         return values[0] if self.dim_out == 1 else values
 
+    def activations(self, h: npt.NDArray) -> Iterator[npt.NDArray]:
+        """What comes out of each ReLU and each pooling, one after the other, at the columns of h.
+
+        Args:
+            h: Points, shape (dim_in, n).
+        """
+        for layer, rectified in zip(self.layers, self.rectified, strict=True):
+            h = relu(layer(h)) if rectified else layer(h)
+            if rectified or not layer.is_affine:
+                yield h
+
     def _forward(self, h: npt.NDArray) -> npt.NDArray:
-        *hidden, output = self.layers
-        for layer in hidden:
-            h = relu(layer(h))
-        return output(h)
+        hidden = h
+        for after in self.activations(h):
+            hidden = after
+        return self.last(hidden)
 
     def _chunks(self, num_points: int) -> Iterator[slice]:
         step = max(1, CHUNK_ENTRIES // max(self.widths))
         return (slice(start, start + step) for start in range(0, num_points, step))
 
-    def __matmul__(self, inner: ReLUNetwork) -> ReLUNetwork:
+    def __matmul__(self, inner: LayeredNetwork) -> Any:
         """The composition x ↦ self(inner(x)); the two affine maps that meet become one."""
-        if not isinstance(inner, ReLUNetwork):
+        if not isinstance(inner, LayeredNetwork):
             return NotImplemented
         if self.dim_in != inner.dim_out:
             raise ValueError(f"cannot feed {inner.dim_out} outputs into {self.dim_in} inputs")
-        joint = self.layers[0] @ inner.layers[-1]
-        return ReLUNetwork((*inner.layers[:-1], joint, *self.layers[1:]))
+        joint = self.first @ inner.last
+        return network_of((*inner.layers[:-1], joint, *self.layers[1:]))
 
-    def __add__(self, other: ReLUNetwork) -> ReLUNetwork:
-        if not isinstance(other, ReLUNetwork):
+    def __add__(self, other: LayeredNetwork) -> Any:
+        if not isinstance(other, LayeredNetwork):
             return NotImplemented
         if self.dim_out != other.dim_out:
             raise ValueError(f"cannot add {self.dim_out} outputs and {other.dim_out} outputs")
@@ -206,26 +175,104 @@ class ReLUNetwork:
         total = Affine(sparse.hstack([eye, eye]), np.zeros(self.dim_out, np.float32))
         return ReLUNetwork((total,)) @ concatenate([self, other])
 
-    def __mul__(self, factor: float) -> ReLUNetwork:
+    def __mul__(self, factor: float) -> Any:
         if not isinstance(factor, numbers.Real):
             return NotImplemented
-        *hidden, output = self.layers
-        scaled = Affine(output.weight * float(factor), output.bias * float(factor))
-        return ReLUNetwork((*hidden, scaled))
+        scaled = Affine(self.last.weight * float(factor), self.last.bias * float(factor))
+        return network_of((*self.layers[:-1], scaled))
 
     __rmul__ = __mul__
 
-    def __neg__(self) -> ReLUNetwork:
+    def __neg__(self) -> Any:
         return -1 * self
 
-    def __sub__(self, other: ReLUNetwork) -> ReLUNetwork:
-        return self + -other if isinstance(other, ReLUNetwork) else NotImplemented
+    def __sub__(self, other: LayeredNetwork) -> Any:
+        return self + -other if isinstance(other, LayeredNetwork) else NotImplemented
 
 
-def concatenate(networks: Iterable[ReLUNetwork]) -> ReLUNetwork:
+@dataclass(frozen=True, eq=False)
+class ReLUNetwork(LayeredNetwork):
+    """Affine maps with a ReLU between each and the next: L layers, L − 1 of them hidden.
+
+    Networks form an algebra: `f @ g` composes, `f + g`, `f - g` and `c * f` act on values,
+    `concatenate` stacks outputs. Every result is again a `ReLUNetwork`, exact up to roundoff.
+
+    Args:
+        layers: The affine maps, input first.
+
+    Raises:
+        ValueError: There is no layer, or the output of one does not fit the next.
+        TypeError: There is a pooling.
+
+    Examples:
+        >>> import fe_relu
+        >>> size = fe_relu.ReLUNetwork(  # |x| = relu(x) + relu(−x)
+        ...     (fe_relu.Affine([[1], [-1]], [0, 0]), fe_relu.Affine([[1, 1]], [0]))
+        ... )
+        >>> (size @ (2 * size))([[-3.0, 0.5]])
+        array([6., 1.])
+    """
+
+    layers: tuple[Affine, ...]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not all(layer.is_affine for layer in self.layers):
+            raise TypeError("a ReLUNetwork has affine layers only; a PoolingNetwork has poolings")
+
+
+@dataclass(frozen=True, eq=False)
+class PoolingNetwork(LayeredNetwork):
+    """A ReLU network some of whose layers are poolings: products, or maxima, of two numbers.
+
+    Affine maps in a row have a ReLU between them; where a `Pooling` lies between, there is none.
+    The algebra is that of `ReLUNetwork`, and takes those too. The Q1 function on a grid is such a
+    network, `Q1Network.explicit()`, and so is a P2 function, `P2Network.pooling()`: both are sums
+    of products of two hats (Kratsios, Zamanlooy 2022, arXiv 2204.11231).
+
+    Args:
+        layers: The affine maps and poolings, input first.
+
+    Raises:
+        ValueError: There is no layer, the output of one does not fit the next, or a pooling does
+            not lie between two affine maps.
+
+    Examples:
+        >>> import numpy as np, fe_relu
+        >>> both = fe_relu.Affine(np.eye(2), np.zeros(2))
+        >>> total = fe_relu.Affine([[1]], [0])
+        >>> product = fe_relu.PoolingNetwork((both, fe_relu.Pooling([[0], [1]], 2), total))
+        >>> (product + 2 * product)([[3.0], [-0.5]])
+        array([-4.5])
+    """
+
+    @property
+    def num_products(self) -> int:
+        """Number of pairs that are multiplied, or of which the larger is taken."""
+        return sum(layer.dim_out for layer in self.layers if not layer.is_affine)
+
+
+def network_of(layers: tuple[Layer, ...]) -> ReLUNetwork | PoolingNetwork:
+    """The network with these layers."""
+    if all(isinstance(layer, Affine) for layer in layers):
+        return ReLUNetwork(layers)  # type: ignore[arg-type]
+    return PoolingNetwork(layers)
+
+
+def _affine(layer: Layer) -> Affine:
+    """The first or the last layer of a network, which are affine."""
+    assert isinstance(layer, Affine)
+    return layer
+
+
+def concatenate(networks: Iterable[LayeredNetwork]) -> Any:
     """One network whose outputs are those of all `networks`, stacked; they share the input.
 
-    Shallower networks are padded with y = relu(y) − relu(−y), which is exact.
+    Where networks have no layer of a kind that others have, numbers pass by, which is exact: y =
+    relu(y) − relu(−y), y · 1, or max(y, y).
+
+    Returns:
+        A `ReLUNetwork`, or a `PoolingNetwork` if one of the networks is.
 
     Raises:
         ValueError: There is no network, or they take different numbers of inputs.
@@ -245,24 +292,4 @@ def concatenate(networks: Iterable[ReLUNetwork]) -> ReLUNetwork:
             f"networks to concatenate take {[network.dim_in for network in networks]} inputs; "
             "they must take the same"
         )
-    depth = max(network.hidden_layers for network in networks)
-    padded = [_padded(network, depth) for network in networks]
-    first, *rest = zip(*(network.layers for network in padded), strict=True)
-    stacked = [Affine(sparse.vstack([a.weight for a in first]), _stacked_bias(first))]
-    for layer in rest:
-        stacked.append(Affine(sparse.block_diag([a.weight for a in layer]), _stacked_bias(layer)))
-    return ReLUNetwork(tuple(stacked))
-
-
-def _stacked_bias(layer: Sequence[Affine]) -> npt.NDArray:
-    return np.concatenate([affine.bias for affine in layer])
-
-
-def _padded(network: ReLUNetwork, hidden_layers: int) -> ReLUNetwork:
-    """The same function with more hidden layers."""
-    missing = hidden_layers - network.hidden_layers
-    eye = sparse.eye_array(network.dim_out, dtype=np.float32)
-    split = Affine(sparse.vstack([eye, -eye]), np.zeros(2 * network.dim_out, np.float32))
-    merge = Affine(sparse.hstack([eye, -eye]), np.zeros(network.dim_out, np.float32))
-    identity = ReLUNetwork((split, merge))
-    return functools.reduce(operator.matmul, [identity] * missing + [network])
+    return network_of(beside([network.layers for network in networks]))

@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from fe_relu.basics.arguments import checked_integer, checked_levels
+from fe_relu.layers.affine import Affine
 from fe_relu.layers.bubbles import MAX_LEVELS, DeepNetwork, bubble_network
-from fe_relu.layers.network import Affine, ReLUNetwork
+from fe_relu.layers.network import ReLUNetwork
 from fe_relu.layers.products import Quantity, Scheme, constant
 
 #: Products have that many levels more than the squares of the variables. The error of x² falls

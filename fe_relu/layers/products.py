@@ -23,8 +23,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from fe_relu.layers.affine import Affine
 from fe_relu.layers.bubbles import DeepNetwork, bubble_network
-from fe_relu.layers.network import Affine, ReLUNetwork
+from fe_relu.layers.network import ReLUNetwork
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from fe_relu.layers.network import Affine, ReLUNetwork
+from fe_relu.layers.affine import Affine
+from fe_relu.layers.network import ReLUNetwork
+from fe_relu.layers.pooling import Pooling
 
 #: `quadratic_network` makes no more neurons than this after the hats: enough for 64 x 64 cells of
 #: any grid at any depth.
@@ -48,7 +50,32 @@ def quadratic_network(
     layers = [first, second, Affine(opening.weight @ hats, opening.bias)]
     layers += [_tooth(factors * 4.0**-level) for level in range(1, levels + 1)]
     layers.append(_sums(factors * 4.0 ** -(levels + 1)))
-    return ReLUNetwork(tuple(_typed(layer, nodal.dtype) for layer in layers))
+    return ReLUNetwork(tuple(layer.astype(nodal.dtype) for layer in layers))
+
+
+def pooled_layers(
+    hidden: tuple[Affine, Affine, sparse.csr_array], ends: npt.NDArray[np.int64]
+) -> tuple[Affine, Affine, Affine, Pooling]:
+    """Layers after which there are the basis functions of P2: of all vertices, then of all edges.
+
+    That of a vertex is φ_v (1 − 2 Σ φ_w) over its neighbours w, which is φ_v (2 φ_v − 1) on the
+    mesh; that of an edge is 4 φᵢ · φⱼ. So the coefficient of each is the value at its node.
+
+    Args:
+        hidden: As for `quadratic_network`.
+        ends: The vertices that each edge joins, shape (2, edges).
+    """
+    first, second, hats = hidden
+    count, own = hats.shape[0], np.arange(hats.shape[0])
+    incidence = _incidence(ends, count)
+    neighbours = sparse.csr_array(incidence.T @ incidence)
+    neighbours.setdiag(0)
+    neighbours.eliminate_zeros()
+    factors = [hats, -2 * (neighbours @ hats), 4 * hats]
+    bias = np.repeat([0.0, 1.0, 0.0], count)
+    pairs = np.concatenate([[own, count + own], [2 * count + ends[0], ends[1]]], axis=1)
+    third = Affine(sparse.vstack(factors), bias).astype(first.bias.dtype)
+    return first, second, third, Pooling(pairs, 3 * count)
 
 
 def require_size(nodes: int, outputs: int, levels: int) -> None:
@@ -96,7 +123,3 @@ def _sums(factors: npt.NDArray) -> Affine:
 
 def _biases(chains: int, others: int) -> npt.NDArray:
     return np.concatenate([np.zeros(chains), np.full(chains, -0.5), np.zeros(others)])
-
-
-def _typed(layer: Affine, dtype: np.dtype) -> Affine:
-    return Affine(layer.weight.astype(dtype), layer.bias.astype(dtype))

@@ -17,9 +17,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from scipy import sparse
 
-from fe_relu.layers.network import Affine
 from fe_relu.meshes.active import Piece
 
 
@@ -202,8 +200,11 @@ class Mesh(Protocol):
         """How far points (dim, n) are from nodes, vertices of `refined(degree)`, in steps; (n,)."""
         ...
 
-    def hidden_layers(self, dtype: np.dtype) -> tuple[Affine, Affine, sparse.csr_array]:
-        """Two layers, and the hats (vertices, neurons) as sums of what comes out, everywhere."""
+    def hidden_layers(self, dtype: np.dtype) -> Any:
+        """Two layers, and the hats (vertices, neurons) as sums of what comes out, everywhere.
+
+        Of quadrilaterals three layers and a pooling, after which there are the hats.
+        """
         ...
 
     def piece(self, values: npt.NDArray) -> Piece:

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from fe_relu.layers.network import Affine, ReLUNetwork
+from fe_relu.layers.affine import Affine
+from fe_relu.layers.network import ReLUNetwork
 from fe_relu.networks.nodal import NodalNetwork
 
 

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from fe_relu.basics.arguments import checked_levels
-from fe_relu.layers.network import ReLUNetwork
-from fe_relu.layers.quadratic import quadratic_network, require_size
+from fe_relu.layers.affine import Affine
+from fe_relu.layers.network import PoolingNetwork, ReLUNetwork
+from fe_relu.layers.quadratic import pooled_layers, quadratic_network, require_size
 from fe_relu.meshes.mesh import QuadraticMesh
 from fe_relu.networks.nodal import NodalNetwork
 
@@ -98,3 +99,30 @@ class P2Network(NodalNetwork):
         nodal = values[:, edges.vertices]
         surplus = values[:, edges.middles] - (nodal[:, edges.ends[0]] + nodal[:, edges.ends[1]]) / 2
         return quadratic_network(hidden, nodal, edges.ends, surplus, self.levels)
+
+    def pooling(self) -> PoolingNetwork:
+        """The P2 function itself, whatever `levels` is: products of two hats are a layer.
+
+        Hidden layers: those of the hats; sums of hats, and their products with hats, one for each
+        node; output, the nodal values. Outside the mesh it is where `explicit()` goes to as
+        `levels` grows. Layers are of the dtype of the values. Collective if the values are spread;
+        every rank then gets the whole.
+
+        Raises:
+            ValueError: The mesh is one of tetrahedra that are no box, which has no small explicit
+                network.
+
+        Examples:
+            >>> import numpy as np, fe_relu
+            >>> grid = fe_relu.Grid((0, 0), np.eye(2), (1, 1), "right")
+            >>> square = grid.refined(2).vertices()[0] ** 2
+            >>> exact = fe_relu.P2Network(grid, square, levels=1).pooling()
+            >>> float(exact([[0.3], [0.9]])[0]), exact.num_products
+            (0.09, 9)
+        """
+        whole = self.whole()
+        values, edges = np.atleast_2d(whole.values), whole.mesh.edges()
+        layers = pooled_layers(whole.mesh.hidden_layers(self.dtype), edges.ends)
+        nodes = np.concatenate([edges.vertices, edges.middles])
+        output = Affine(values[:, nodes], np.zeros(len(values), self.dtype))
+        return PoolingNetwork((*layers, output))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Q1 functions on quadrilaterals: as networks they need products of two neurons."""
+"""Q1 functions on quadrilaterals: ReLU networks with products of two neurons."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from fe_relu.layers.network import ReLUNetwork
+from fe_relu.layers.affine import Affine
+from fe_relu.layers.network import PoolingNetwork
 from fe_relu.meshes.mesh import Mesh
 from fe_relu.networks.nodal import NodalNetwork
 from fe_relu.networks.p1 import P1Network
@@ -42,13 +43,28 @@ class Q1Network(NodalNetwork):
         """The nodal values of the part as evaluation reads them."""
         return self.part.table(np.atleast_2d(self.values))
 
-    def explicit(self) -> ReLUNetwork:
-        """No layers.
+    def explicit(self) -> PoolingNetwork:  # type: ignore[override]
+        """The same function as affine layers, ReLUs, and a layer of products.
+
+        Hidden layers: the lines of the lattice, on both sides; one hat for each of them; the
+        product of two hats for each vertex; output, the nodal values. Layers are of the dtype of
+        the values. Collective if the values are spread; every rank then gets the whole.
 
         Raises:
-            ValueError: Always: the message says what does without them.
+            ValueError: The cells are no parallelograms of a lattice, on which the function is no
+                such network.
+
+        Examples:
+            >>> import numpy as np, fe_relu
+            >>> from fe_relu.meshes.quadrilaterals.lattice import QuadrilateralGrid
+            >>> grid = QuadrilateralGrid((0, 0), np.eye(2), (4, 3))
+            >>> fe_relu.Q1Network(grid, np.zeros(20)).explicit().widths
+            (2, 18, 9, 9, 20, 1)
         """
-        return self.mesh.hidden_layers(self.dtype)  # type: ignore[return-value]
+        whole: Any = self.whole()
+        values = np.atleast_2d(whole.values)
+        output = Affine(values, np.zeros(len(values), self.dtype))
+        return PoolingNetwork((*whole.mesh.hidden_layers(self.dtype), output))
 
 
 def linear_type(mesh: Mesh) -> type[P1Network] | type[Q1Network]:

@@ -14,10 +14,11 @@ from fe_relu.basics.arguments import checked_integer
 from fe_relu.basics.refusals import wrong_kind
 from fe_relu.cpwl.decomposition import MaxDecomposition
 from fe_relu.hierarchy.surrogate import Surrogate
-from fe_relu.layers.network import ReLUNetwork
+from fe_relu.layers.network import PoolingNetwork, ReLUNetwork
 from fe_relu.meshes.simplices.mesh import SimplexMesh
 from fe_relu.networks.nodal import NodalNetwork
 from fe_relu.networks.p1 import P1Network
+from fe_relu.networks.q1 import Q1Network
 from fe_relu.regions.domains import Cells, cells_of
 from fe_relu.regions.halfedges import loops, of_loops
 from fe_relu.regions.layerwise import TOLERANCE_UNITS, Layer, Step, cut_by_layers
@@ -200,6 +201,15 @@ def layers_of(network: Any) -> ReLUNetwork:
 @layers_of.register
 def _(network: ReLUNetwork) -> ReLUNetwork:
     return network
+
+
+@layers_of.register(Q1Network)
+@layers_of.register(PoolingNetwork)
+def _(network: Any) -> ReLUNetwork:
+    raise TypeError(
+        f"a {type(network).__name__} has no linear regions, as products bend everywhere; its "
+        "interpolant on triangles has, P1Network(Grid(…), values)"
+    )
 
 
 @layers_of.register(NodalNetwork)

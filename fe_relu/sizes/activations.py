@@ -13,7 +13,7 @@ import numpy.typing as npt
 from fe_relu.basics.points import checked_points
 from fe_relu.hierarchy.basis import HierarchicalNetwork
 from fe_relu.hierarchy.surrogate import Surrogate
-from fe_relu.layers.network import CHUNK_ENTRIES, ReLUNetwork, relu
+from fe_relu.layers.network import CHUNK_ENTRIES, LayeredNetwork
 from fe_relu.networks.nodal import NodalNetwork
 
 
@@ -80,22 +80,21 @@ def activation_statistics(network: Any, points: npt.ArrayLike) -> ActivationStat
 
 
 @activation_statistics.register
-def _(network: ReLUNetwork, points: npt.ArrayLike) -> ActivationStatistics:
+def _(network: LayeredNetwork, points: npt.ArrayLike) -> ActivationStatistics:
     x = checked_points(points, network.dim_in)
     if x.shape[1] == 0:
         raise ValueError("activation statistics need at least one point")
-    hidden = network.layers[:-1]
-    awake = np.empty((len(hidden), x.shape[1]), np.int64)
+    awake = np.empty((network.hidden_layers, x.shape[1]), np.int64)
+    widths = [0] * network.hidden_layers
     step = max(1, CHUNK_ENTRIES // max(network.widths))
     for start in range(0, x.shape[1], step):
         some = slice(start, start + step)
         h = x[:, some].astype(np.result_type(network.dtype, x.dtype))
-        for k, layer in enumerate(hidden):
-            h = relu(layer(h))
-            awake[k, some] = np.count_nonzero(h, axis=0)
-    widths = network.widths[1:-1]
+        for k, hidden in enumerate(network.activations(h)):
+            awake[k, some] = np.count_nonzero(hidden, axis=0)
+            widths[k] = len(hidden)
     return ActivationStatistics(
-        widths, awake.mean(axis=1), awake.min(axis=1), awake.max(axis=1), x.shape[1]
+        tuple(widths), awake.mean(axis=1), awake.min(axis=1), awake.max(axis=1), x.shape[1]
     )
 
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from fe_relu.hierarchy.basis import HierarchicalNetwork
 from fe_relu.hierarchy.nested import level_hats, levels_and_stars, star_of
 from fe_relu.hierarchy.surrogate import Surrogate
-from fe_relu.layers.network import ReLUNetwork
+from fe_relu.layers.network import PoolingNetwork, ReLUNetwork
 from fe_relu.meshes.grid.grid import Grid
 from fe_relu.meshes.grid.hats import DIRECTIONS, Hats
 from fe_relu.networks.p1 import P1Network
@@ -44,6 +44,14 @@ def explicit_size(network: Any) -> Size:
 @explicit_size.register
 def _(network: ReLUNetwork) -> Size:
     return _size(network.widths[1:-1], network.num_nonzeros, network.dim_out, network.dtype)
+
+
+@explicit_size.register
+def _(network: PoolingNetwork) -> Size:
+    raise ValueError(
+        f"a network with {network.num_products} products is beyond the theorems about the size of "
+        "ReLU networks; its widths and num_nonzeros say how large it is"
+    )
 
 
 @explicit_size.register

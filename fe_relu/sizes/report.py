@@ -24,7 +24,7 @@ import numpy as np
 
 from fe_relu.hierarchy.basis import HierarchicalNetwork
 from fe_relu.hierarchy.surrogate import Surrogate
-from fe_relu.layers.network import ReLUNetwork
+from fe_relu.layers.network import PoolingNetwork, ReLUNetwork
 from fe_relu.networks.nodal import NodalNetwork, whole_of
 from fe_relu.sizes.explicit import explicit_size
 
@@ -102,7 +102,7 @@ def size_report(network: Any) -> SizeReport:
         network: A network of this package.
 
     Raises:
-        ValueError: It has no small explicit layers.
+        ValueError: It has no small explicit layers, or products.
         TypeError: It is no network of this package.
 
     Examples:
@@ -135,7 +135,7 @@ def _report(network: Any) -> SizeReport:
     )
 
 
-for kind in (ReLUNetwork, NodalNetwork, Surrogate):
+for kind in (ReLUNetwork, PoolingNetwork, NodalNetwork, Surrogate):
     size_report.register(kind, _report)
 
 

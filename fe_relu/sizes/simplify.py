@@ -24,7 +24,8 @@ from scipy import sparse
 
 from fe_relu.basics.arguments import Box, checked_box
 from fe_relu.basics.refusals import wrong_kind
-from fe_relu.layers.network import Affine, ReLUNetwork
+from fe_relu.layers.affine import Affine
+from fe_relu.layers.network import ReLUNetwork
 from fe_relu.layers.products import without_idle
 
 Floats = npt.NDArray[np.float64]

@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from fe_relu.layers.network import Affine
 from fe_relu.meshes.grid import hats
 from fe_relu.meshes.grid.active import GridP2Piece, GridPiece
 from fe_relu.meshes.grid.locate import CUTS
@@ -249,7 +248,7 @@ class Grid:
         slack = min(0.5, factor * self.slack)
         return Grid(self.origin, self.axes / factor, finer, self.diagonal, slack)
 
-    def hidden_layers(self, dtype: np.dtype) -> tuple[Affine, Affine, sparse.csr_array]:
+    def hidden_layers(self, dtype: np.dtype) -> Any:
         """The mesh lines, and one neuron for each hat; see `fe_relu.meshes.grid.hats`."""
         lines, neurons = hats.hidden_layers(self, dtype, hats.mesh_hats(self))
         return lines, neurons, sparse.eye_array(self.num_vertices, dtype=dtype, format="csr")

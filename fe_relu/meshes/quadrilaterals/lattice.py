@@ -4,22 +4,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy import sparse
 
+from fe_relu.layers.affine import Affine
+from fe_relu.layers.pooling import Pooling
 from fe_relu.meshes.grid.grid import Grid
 from fe_relu.meshes.quadrilaterals.active import LatticePiece
 from fe_relu.meshes.quadrilaterals.lattice_table import LatticeTable
-
-#: Why there are no layers.
-NO_LAYERS = (
-    "a Q1 function is no ReLU network: inside a cell it bends, as a product of two coordinates; "
-    'evaluation, gradients, files and form="active" need no layers, and interpolation to P1 on '
-    "triangles, mesh.CellType.triangle, gives a function that has them"
-)
-
 
 #: Of the two diagonals of a cell the one nearer to this direction halves it: one that cells have
 #: no reason to be symmetric about.
@@ -117,5 +112,21 @@ class QuadrilateralGrid(Grid):
         """How libraries of arrays evaluate the Q1 function with nodal values (n,) or (k, n)."""
         return LatticePiece(self, values)
 
-    def hidden_layers(self, dtype: np.dtype) -> NoReturn:
-        raise ValueError(NO_LAYERS)
+    def hidden_layers(self, dtype: np.dtype) -> tuple[Affine, Affine, Affine, Pooling]:
+        """Layers after which there are all hats, each as a product of two hats of one coordinate.
+
+        In lattice coordinates (s, t): R(s − i) and R(i − s), from these R(1 − R(s − i) − R(i − s)),
+        the hat at i, the same in t, and their products in the order of vertices.
+        """
+        nx, ny = self.shape
+        knots = np.concatenate([np.arange(nx + 1.0), np.arange(ny + 1.0)])
+        normals = np.repeat(self.inverse, [nx + 1, ny + 1], axis=0)
+        offsets = normals @ self.origin + knots
+        eye, dim = sparse.eye_array(knots.size), knots.size
+        lines = Affine(np.vstack([normals, -normals]), np.concatenate([-offsets, offsets]))
+        hats = Affine(sparse.hstack([-eye, -eye]), np.ones(dim))
+        along = Affine(eye, np.zeros(dim))
+        j, i = (part.ravel() for part in np.indices((ny + 1, nx + 1)))
+        pooling = Pooling(np.array([i, nx + 1 + j]), dim)
+        first, second, third = (layer.astype(dtype) for layer in (lines, hats, along))
+        return first, second, third, pooling

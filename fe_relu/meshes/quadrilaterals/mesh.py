@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fe_relu.meshes.quadrilaterals.active import QuadrilateralPiece
-from fe_relu.meshes.quadrilaterals.lattice import NO_LAYERS, require_q1
+from fe_relu.meshes.quadrilaterals.lattice import require_q1
 from fe_relu.meshes.quadrilaterals.table import Cells, QuadrilateralTable
 from fe_relu.meshes.simplices.checks import checked_arrays
 from fe_relu.meshes.simplices.location.locator import Locator
@@ -20,6 +20,14 @@ from fe_relu.meshes.simplices.mesh import SimplexMesh
 from fe_relu.meshes.simplices.part import Whole
 
 Ints = npt.NDArray[np.int64]
+
+#: Why there are no layers.
+NO_LAYERS = (
+    "a Q1 function on quadrilaterals that are no parallelograms of a lattice is no ReLU network, "
+    "with products neither: in the coordinates of the plane it is no polynomial; evaluation, "
+    'gradients, files and form="active" need no layers, and interpolation to P1 on triangles, '
+    "mesh.CellType.triangle, gives a function that has them"
+)
 
 #: The corners, of four, of the two triangles that stand for a cell where points are located.
 HALVES = ((0, 1, 3), (0, 2, 3))

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from fe_relu.layers.network import Affine
+from fe_relu.layers.affine import Affine
 from fe_relu.meshes.simplices.ring import extended
 from fe_relu.meshes.stars.lines import Lines, lines_of
 from fe_relu.meshes.stars.neurons import neurons_of_hats

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from fe_relu.layers.network import Affine
+from fe_relu.layers.affine import Affine
 from fe_relu.meshes.stars import kuhn
 
 Ints = npt.NDArray[np.int64]

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from fe_relu.layers.network import Affine
+from fe_relu.layers.affine import Affine
 
 
 class Neuron(NamedTuple):
