@@ -340,7 +340,7 @@ def test_parts_of_complex_functions_and_quadrilaterals_are_named(capsys):
     fe_relu.save(fe_relu.Q1Network(quadrilaterals, values[0]), "q.safetensors")
     rows = rows_of(capsys, "info", "q.safetensors")
     assert (rows["kind"], rows["grid"]) == ("Q1 function", "2 x 1 cells, 6 vertices")
-    assert rows["neurons"].startswith("a Q1 function is no ReLU network")
+    assert rows["neurons"].startswith("a network with 6 products")
 
 
 def test_info_of_other_networks(capsys):

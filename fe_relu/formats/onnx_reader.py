@@ -35,6 +35,10 @@ FIELDS = {
 }
 
 
+#: Which graphs do.
+_REMEDY = 'to_onnx(…, form="relu") writes those that are read'
+
+
 @dataclass(frozen=True, eq=False)
 class Chosen:
     """Some components of a function of the input, to be paired with others."""
@@ -206,7 +210,7 @@ def _relu(node: onnx.NodeProto, a: Any) -> Any:
 def _gather(node: onnx.NodeProto, a: Any, indices: Any) -> Any:
     ints = isinstance(indices, np.ndarray) and indices.ndim == 1 and indices.dtype.kind == "i"
     if not (isinstance(a, Chain) and ints) or _attributes(node).get("axis", 0) not in (1, -1):
-        raise ValueError("must choose components of a function of the input: axis 1, one row")
+        raise ValueError(f"must choose components of a function of the input, axis 1; {_REMEDY}")
     return Chosen(a, indices)
 
 
@@ -220,7 +224,7 @@ def _max(node: onnx.NodeProto, a: Any, b: Any) -> Any:
 
 def _paired(kind: Any, a: Any, b: Any) -> Chain:
     if not (isinstance(a, Chosen) and isinstance(b, Chosen) and a.chain is b.chain):
-        raise ValueError("must pair components that two Gather choose from the same")
+        raise ValueError(f"must pair components that two Gather choose from the same; {_REMEDY}")
     if a.numbers.size != b.numbers.size:
         raise ValueError(f"pairs {a.numbers.size} components with {b.numbers.size}")
     pairs = np.array([a.numbers, b.numbers])
@@ -284,8 +288,7 @@ OPERATORS: Mapping[str, Callable[..., Any]] = {
 def _result(node: onnx.NodeProto, values: Mapping[str, Any]) -> Any:
     if node.op_type not in OPERATORS or node.domain not in ("", "ai.onnx"):
         raise ValueError(
-            f"is none of {', '.join(OPERATORS)}, of which a ReLU network consists; "
-            'to_onnx(…, form="relu") writes those'
+            f"is none of {', '.join(OPERATORS)}, of which a ReLU network consists; {_REMEDY}"
         )
     given = [values[name] if name else None for name in node.input]
     if node.op_type == "Relu" and not isinstance(given[0], Chain):
