@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+from scipy import sparse
 
 from fe_relu.basics.arguments import Box, checked_box
 from fe_relu.basics.refusals import needed
@@ -310,6 +311,42 @@ def regions(
     axes.add_collection(PolyCollection(outlines, facecolor="none", edgecolor="w", linewidth=0.3))
     axes.figure.colorbar(shown, cax=axes.inset_axes((1.03, 0, 0.04, 1)), label=label)
     axes.set(xlabel="x", ylabel="y", aspect=_aspect(found.vertices))
+    return axes
+
+
+def sparsity(matrix: sparse.sparray, axes: Axes | None = None) -> Axes:
+    """Where an interpolation matrix is not zero, a dot for each entry: a row a point.
+
+    Args:
+        matrix: SciPy's, as `interpolation_matrix` gives it for a network of one process. Of PETSc's
+            `A`, `scipy.sparse.csr_array(A.getValuesCSR()[::-1])` has this rank's rows.
+        axes: Where to draw.
+
+    Raises:
+        TypeError: It is no sparse matrix of SciPy's.
+
+    Examples:
+        >>> import numpy as np, fe_relu
+        >>> grid = fe_relu.Grid((0, 0), np.eye(2), (4, 3), "right")
+        >>> network = fe_relu.P1Network(grid, np.ones(20))
+        >>> matrix = fe_relu.interpolation_matrix(network, grid.vertices())
+        >>> fe_relu.plot.sparsity(matrix).get_title()
+        '20 of 400 are not 0'
+    """
+    if not sparse.issparse(matrix):
+        raise TypeError(
+            f"sparsity takes a sparse matrix of SciPy's, not {type(matrix).__name__}; of PETSc's "
+            "A, scipy.sparse.csr_array(A.getValuesCSR()[::-1]) has this rank's rows"
+        )
+    axes, (rows, columns) = _axes_or_new(axes), matrix.shape
+    axes.spy(matrix, markersize=max(0.3, 150 / max(rows, columns, 1)), color=CURVES[0][0])
+    count = matrix.count_nonzero()
+    axes.set(
+        title=f"{count:,} of {rows * columns:,} are not 0",
+        xlabel="neuron",
+        ylabel="point",
+        aspect="auto",
+    )
     return axes
 
 

@@ -8,7 +8,15 @@ import pytest
 from dolfinx import fem
 
 from cases import MAPS, rectangle
-from fe_relu import Affine, Grid, P1Network, ReLUNetwork, network_from_function, plot
+from fe_relu import (
+    Affine,
+    Grid,
+    P1Network,
+    ReLUNetwork,
+    interpolation_matrix,
+    network_from_function,
+    plot,
+)
 from fe_relu.hierarchy.nested import NESTING
 from fe_relu.hierarchy.transform import hierarchical_from_network
 from fe_relu.layers.kinks import clipped_lines
@@ -227,6 +235,18 @@ def test_what_cannot_be_drawn_is_refused(draw, words):
     with pytest.raises(ValueError, match=words):
         draw()
     assert plt.get_fignums() == []
+
+
+def test_a_matrix_is_drawn_where_it_is_not_zero(rng):
+    network = p1()
+    matrix = interpolation_matrix(network, network.mesh.origin[:, None] + rng.random((2, 30)))
+    axes = plot.sparsity(matrix)
+    columns, rows = axes.lines[0].get_data()
+    drawn = np.zeros(matrix.shape, bool)
+    drawn[rows, columns] = True
+    assert (drawn == (matrix.toarray() != 0)).all()
+    with pytest.raises(TypeError, match="getValuesCSR"):
+        plot.sparsity(matrix.toarray())
 
 
 def test_without_matplotlib_the_error_says_what_to_install(monkeypatch):
