@@ -16,6 +16,7 @@ DEMOS = {
     "optimise": "the best point by mixed-integer programming",
     "materials": "cell tags as a network that tells the material",
     "scattered": "scattered data become a function, and a network",
+    "support": "where a function is zero, and which networks know it",
     "finetune": "train further what finite elements began",
     "ritz": "what a trained two-layer network is, and its exact energy",
     "trained": "a trained network as a coefficient, on its own mesh",

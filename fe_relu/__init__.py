@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from fe_relu.regions.contours import contours
     from fe_relu.regions.functionals import argmax, argmin, integral, norm
     from fe_relu.regions.regions import LinearRegions, linear_regions
+    from fe_relu.regions.supports import Support, SupportError, support, support_error
     from fe_relu.sizes.activations import ActivationStatistics, activation_statistics
     from fe_relu.sizes.report import SizeReport, size_report
     from fe_relu.sizes.simplify import simplify
@@ -72,6 +73,8 @@ __all__ = [
     "Q1Network",
     "ReLUNetwork",
     "SizeReport",
+    "Support",
+    "SupportError",
     "Surrogate",
     "UnsupportedFunctionError",
     "activation_statistics",
@@ -101,6 +104,8 @@ __all__ = [
     "save",
     "simplify",
     "size_report",
+    "support",
+    "support_error",
     "to_onnx",
     "to_torch",
     "write_vnnlib",
@@ -162,6 +167,10 @@ _HOMES = {
     "norm": "regions.functionals",
     "LinearRegions": "regions.regions",
     "linear_regions": "regions.regions",
+    "Support": "regions.supports",
+    "SupportError": "regions.supports",
+    "support": "regions.supports",
+    "support_error": "regions.supports",
 }
 
 

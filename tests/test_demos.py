@@ -55,6 +55,11 @@ CASES = {
         ["169 vertices", "nearest and smooth", "LinearNDInterpolator", "SmoothBivariateSpline"],
         "scattered.png",
     ),
+    "demo_support": (
+        ["2", "40"],
+        ["L1 error", "169   GELU", "0.8142 to 0.8142", "ReLU: within one cell"],
+        "support.png",
+    ),
     "demo_p1_p2": (["4"], ["2 x 2", "10 x 10", "4 x 4", "better", "81 / 576"], "p1_p2.png"),
 }
 

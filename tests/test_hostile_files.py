@@ -176,7 +176,7 @@ LAYERS = {
     "a NaN weight": (weights("layers.1.weight.data", [np.nan, 5]), "needs finite numbers"),
     "mismatched layers": (described("[2, 2, 1]", "[2, 3, 1]"), "2 biases for 3 outputs"),
     "another input": (described("[2, 2, 1]", "[1, 2, 1]"), "not 3 columns from 0 to 0"),
-    "a layer more": (described("[2, 2, 1]", "[2, 2, 1, 1]"), "8 arrays are not 3 layers"),
+    "a layer more": (described("[2, 2, 1]", "[2, 2, 1, 1]"), "'layers.2.weight.data' is missing"),
     "no widths": (described('"widths"', '"heights"'), "widths is not a list"),
     "many widths": (described("[2, 2, 1]", f"[{'2,' * 200_000}1]"), "8 arrays are not"),
     "layers in a circle": (changed('"layers.1.bias"', '"layers.-1.bias"'), "1.bias' is missing"),

@@ -1,0 +1,420 @@
+# SPDX-License-Identifier: MIT
+"""Supports of networks as unions of cells, their boundary, and how far two are apart.
+
+A continuous piecewise linear function that is not 0 somewhere on a simplex is 0 on a part of it
+that has no interior, so its support is the union of the simplices with a vertex where it is not 0.
+
+Let d(x) be the distance of x to a support, a union of simplices K. Over a simplex with corners v,
+
+    max over v of d(v)  ≤  sup of d  ≤  min over K of max over v of d(v, K),
+
+as d(x, K) is convex in x. Simplices for which both differ by more than a tolerance are halved,
+until none is left that could change the largest lower bound by more.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property, singledispatch
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from fe_relu.basics.points import real_points, require_finite
+from fe_relu.meshes.quadrilaterals.mesh import halved
+from fe_relu.networks.p2 import P2Network
+from fe_relu.networks.q1 import Q1Network
+from fe_relu.regions.domains import cells_of
+from fe_relu.regions.functionals import pieces_of
+from fe_relu.regions.regions import volumes
+from fe_relu.regions.triangles import triangulated
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+#: Pairs of a point and a simplex looked at together.
+AT_ONCE = 1 << 20
+
+#: No more simplices are halved at a time than this; then bounds are as wide as they are.
+MOST_HALVED = 1 << 15
+
+
+@dataclass(frozen=True, eq=False)
+class Support:
+    """A union of intervals, or of triangles: the closure of where a function is not 0.
+
+    Args:
+        vertices: Coordinates, shape (dim, n).
+        cells: Vertices of each simplex, shape (dim + 1, m), counter-clockwise; increasing in 1-D.
+    """
+
+    vertices: Floats
+    cells: Ints
+
+    def __post_init__(self) -> None:
+        for array in (self.vertices, self.cells):
+            array.flags.writeable = False
+
+    @staticmethod
+    def of_polygon(corners: npt.ArrayLike) -> Support:
+        """A convex polygon, corners (2, n); or in 1-D an interval, ends (1, 2).
+
+        Raises:
+            ValueError: It has no area, or is not convex.
+        """
+        points = np.asarray(corners, np.float64)
+        cells = cells_of(points if len(points) == 2 else points.reshape(1, -1), len(points))
+        return _of_faces(cells.vertices.T, cells.offsets, cells.corners)
+
+    @property
+    def dim(self) -> int:
+        return len(self.vertices)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the function is 0 everywhere."""
+        return self.cells.shape[1] == 0
+
+    @property
+    def measure(self) -> float:
+        """Its length or area."""
+        return float(np.abs(volumes(self.vertices, self.cells)).sum())
+
+    @cached_property
+    def convex_parts(self) -> Floats:
+        """Corners of the triangles, or of intervals that do not touch; shape (m, dim + 1, dim)."""
+        parts = self.vertices.T[self.cells.T]
+        return _joined(parts[:, :, 0])[:, :, None] if self.dim == 1 else parts
+
+    @cached_property
+    def rim(self) -> Floats:
+        """Ends of the pieces of the boundary, shape (m, dim, dim)."""
+        if self.dim == 1:
+            return self.convex_parts.reshape(-1, 1, 1)
+        return self.vertices.T[_single_edges(self.cells).T]
+
+    def distance(self, x: npt.ArrayLike) -> Floats:
+        """The distance of the columns of x, (dim, n), to the support; infinite if it is empty."""
+        points = real_points(x, self.dim).astype(np.float64)
+        require_finite(points)
+        return _nearest(points.T, self.convex_parts)[0]
+
+    def boundary(self) -> list[Floats]:
+        """Closed polygons with the support on their left, (2, k) each; in 1-D intervals, (1, 2).
+
+        Outer ones run counter-clockwise, and those of holes clockwise. Where two parts touch in a
+        vertex only, each has a polygon of its own.
+        """
+        if self.dim == 1:
+            return list(self.convex_parts.transpose(0, 2, 1))
+        return [self.vertices[:, loop] for loop in _loops(self.vertices, self.cells)]
+
+
+def support(network: Any, domain: Any = None, *, tolerance: float = 0.0) -> Support:
+    """The closure of where a network is not 0, exactly: a union of its linear regions.
+
+    Of a network on a mesh without a domain, of the cells of its mesh with a node where it is not 0;
+    of a `P2Network` that is the support of the P2 function. Collective if values are spread.
+
+    Args:
+        network: On a mesh in 1-D or 2-D, or one of which there are `linear_regions`.
+        domain: As for `linear_regions`; needed if the network has no mesh.
+        tolerance: Values up to this in magnitude count as 0.
+
+    Raises:
+        ValueError: A domain is needed, or the network has three inputs; as for `linear_regions`.
+        TypeError: The network is of another kind.
+
+    Examples:
+        >>> import numpy as np, fe_relu
+        >>> grid = fe_relu.Grid((0, 0), np.eye(2), (4, 4), "right")
+        >>> hat = fe_relu.P1Network(grid, np.eye(25)[12])
+        >>> found = fe_relu.support(hat)
+        >>> found.measure, [loop.shape for loop in found.boundary()]
+        (3.0, [(2, 6)])
+    """
+    if getattr(network, "dim_in", 1) > 2:
+        raise ValueError("supports are found in 1-D and 2-D; the network has three inputs or more")
+    if not tolerance >= 0:
+        raise ValueError(f"tolerance must be at least 0, not {tolerance}")
+    vertices, offsets, corners, sizes = _faces(network, domain)
+    chosen = np.maximum.reduceat(sizes, offsets[:-1]) > tolerance if sizes.size else sizes > 0
+    kept = np.repeat(chosen, np.diff(offsets))
+    counts = np.concatenate([[0], np.cumsum(np.diff(offsets)[chosen])])
+    return _of_faces(vertices, counts, corners[kept])
+
+
+class Faces(NamedTuple):
+    """Convex cells, and how large a function is at each of their corners.
+
+    Attributes:
+        vertices: Shape (dim, n).
+        offsets: As in `LinearRegions`.
+        corners: As in `LinearRegions`.
+        sizes: The largest magnitude of a component at each corner, or of the whole cell.
+    """
+
+    vertices: Floats
+    offsets: Ints
+    corners: Ints
+    sizes: Floats
+
+
+@singledispatch
+def _faces(network: Any, domain: Any) -> Faces:
+    pieces = pieces_of(network, domain)
+    sizes = np.abs(pieces.values).max(axis=0)[pieces.corners]
+    return Faces(pieces.vertices, pieces.offsets, pieces.corners, sizes)
+
+
+@_faces.register
+def _(network: Q1Network, domain: Any) -> Faces:
+    if domain is not None:
+        raise ValueError("the support of a Q1Network is known on its own mesh; leave domain out")
+    whole: Any = network.whole()
+    cells, size = whole.mesh.cells(), np.abs(np.atleast_2d(whole.values)).max(axis=0)
+    sizes = np.repeat(size[cells].max(axis=0), 2)
+    return _of_cells(whole.mesh.vertices(), halved(cells), sizes)
+
+
+@_faces.register
+def _(network: P2Network, domain: Any) -> Faces:
+    if domain is not None:
+        raise ValueError("the support of a P2Network is known on its own mesh; leave domain out")
+    whole = network.whole()
+    cells, size = whole.mesh.cells(), np.abs(np.atleast_2d(whole.values)).max(axis=0)
+    pairs = ((cells[a], cells[b]) for b in range(len(cells)) for a in range(b + 1))
+    nodes = [whole.mesh.midpoints(*pair) for pair in pairs]
+    return _of_cells(whole.mesh.vertices(), cells, size[np.array(nodes)].max(axis=0))
+
+
+def _of_cells(vertices: Floats, cells: Ints, sizes: Floats) -> Faces:
+    """Of simplices (dim + 1, m), with one number for each."""
+    upright = _oriented(vertices, cells)
+    offsets = np.arange(cells.shape[1] + 1) * len(cells)
+    return Faces(vertices, offsets, upright.T.ravel(), np.repeat(sizes, len(cells)))
+
+
+def _oriented(vertices: Floats, cells: Ints) -> Ints:
+    """The same simplices, none with a negative volume."""
+    turned = cells.copy()
+    turned[:2] = np.where(volumes(vertices, cells) < 0, cells[1::-1], cells[:2])
+    return turned
+
+
+def _of_faces(vertices: Floats, offsets: Ints, corners: Ints) -> Support:
+    cells: Ints
+    if len(vertices) == 1:
+        cells = corners.reshape(-1, 2).T
+    elif corners.size:
+        cells, _ = triangulated(vertices.T.copy(), offsets, corners)
+    else:
+        cells = np.empty((3, 0), np.int64)
+    used, numbers = np.unique(cells, return_inverse=True)
+    return Support(vertices[:, used], _oriented(vertices[:, used], numbers.reshape(cells.shape)))
+
+
+# Boundaries
+
+
+def _joined(intervals: Floats) -> Floats:
+    """Intervals (m, 2), those that touch as one."""
+    found: list[list[float]] = []
+    ends: Any = intervals.tolist()
+    for start, end in sorted(ends):
+        if found and start <= found[-1][1]:
+            found[-1][1] = max(end, found[-1][1])
+        else:
+            found.append([start, end])
+    return np.array(found).reshape(-1, 2)
+
+
+def _single_edges(cells: Ints) -> Ints:
+    """Edges of one triangle only, (2, m), with the triangle on the left."""
+    ends = np.concatenate([cells[[0, 1]], cells[[1, 2]], cells[[2, 0]]], axis=1)
+    undirected = np.sort(ends, axis=0)
+    _, first, counts = np.unique(undirected, axis=1, return_index=True, return_counts=True)
+    return ends[:, first[counts == 1]]
+
+
+def _loops(vertices: Floats, cells: Ints) -> list[list[int]]:
+    """Edges of one triangle only, as closed chains."""
+    ahead: dict[int, list[int]] = {}
+    edges: Any = _single_edges(cells).T.tolist()
+    for a, b in edges:
+        ahead.setdefault(a, []).append(b)
+    loops = []
+    while ahead:
+        start = min(ahead)
+        loop, here = [start], ahead[start].pop()
+        while here != start:
+            loop.append(here)
+            ways = ahead[here]
+            after = _leftmost(vertices, loop[-2], here, ways) if len(ways) > 1 else ways[0]
+            ways.remove(after)
+            here = after
+        ahead = {a: ways for a, ways in ahead.items() if ways}
+        loops.append(loop)
+    return loops
+
+
+def _leftmost(vertices: Floats, before: int, here: int, ways: list[int]) -> int:
+    """Of the ways on, the one that turns most to the left: around the same part."""
+    back, *on = (complex(*(vertices[:, k] - vertices[:, here])) for k in (before, *ways))
+    # Clockwise from where the chain comes from, the first edge bounds the same part.
+    angles = np.angle([way / back for way in on]) % (2 * np.pi)
+    return ways[int(np.argmax(angles))]
+
+
+# Distances
+
+
+def _to_simplices(points: Floats, simplices: Floats) -> Floats:
+    """Of points (…, dim) to simplices (…, corners, dim): points, segments or triangles."""
+    count = simplices.shape[-2]
+    least: npt.NDArray = np.full((), np.inf)
+    inside: npt.NDArray = np.ones((), bool)
+    for k in range(count if count > 2 else 1):
+        a, b = simplices[..., k, :], simplices[..., (k + 1) % count, :]
+        side, away = b - a, points - a
+        length = (side * side).sum(axis=-1)
+        along = np.clip((away * side).sum(axis=-1) / np.where(length > 0, length, 1), 0, 1)
+        least = np.minimum(least, np.linalg.norm(away - along[..., None] * side, axis=-1))
+        if count == 3:
+            inside = inside & (side[..., 0] * away[..., 1] - side[..., 1] * away[..., 0] >= 0)
+    return np.where(inside, 0, least) if count == 3 else least
+
+
+def _nearest(points: Floats, simplices: Floats) -> tuple[Floats, Ints]:
+    """The distance of points (n, dim) to the nearest of simplices, and which that is."""
+    distance, which = np.full(len(points), np.inf), np.zeros(len(points), np.int64)
+    if len(simplices) == 0:
+        return distance, which
+    step = max(1, AT_ONCE // len(simplices))
+    for start in range(0, len(points), step):
+        some = slice(start, start + step)
+        found = _to_simplices(points[some, None], simplices)
+        which[some] = found.argmin(axis=1)
+        distance[some] = found.min(axis=1)
+    return distance, which
+
+
+@dataclass(frozen=True)
+class SupportError:
+    """The Hausdorff distance of two supports, enclosed.
+
+    Attributes:
+        lower: At most the distance; attained at a vertex of a cell or of its halves.
+        upper: At least the distance.
+        beyond: (lower, upper) of how far the network's support reaches beyond the other.
+        missing: The same of the other's beyond the network's.
+    """
+
+    beyond: tuple[float, float]
+    missing: tuple[float, float]
+
+    @property
+    def lower(self) -> float:
+        return max(self.beyond[0], self.missing[0])
+
+    @property
+    def upper(self) -> float:
+        return max(self.beyond[1], self.missing[1])
+
+
+def support_error(
+    network: Any, u: Any, domain: Any = None, *, rtol: float = 1e-4, tolerance: float = 0.0
+) -> SupportError:
+    """The Hausdorff distance between the supports of a network and of a function, enclosed.
+
+    For the P1 interpolant of a continuous u on triangles of diameter h at most it is proven that
+    the support reaches at most h beyond that of u: a cell of it has a vertex where u is not 0. And
+    if {u ≠ 0} is a union of discs of radius h / √3 in the mesh, at most 2 h / √3 are missing: each
+    disc has a vertex. Time grows with the product of both numbers of simplices.
+
+    Args:
+        network: As for `support`, or a `Support`.
+        u: A network too, that of a dolfinx function for example, or a `Support`.
+        domain: Where networks without a mesh are looked at.
+        rtol: How far apart lower and upper bounds may be, as part of the size of both supports;
+            where that would take too many halves, they are further apart.
+        tolerance: As for `support`.
+
+    Returns:
+        Infinite if one of them is empty, and 0 if both are.
+
+    Raises:
+        ValueError: They are of different dimensions; as for `support`.
+        TypeError: As for `support`.
+
+    Examples:
+        >>> import numpy as np, fe_relu
+        >>> grid = fe_relu.Grid((0, 0), np.eye(2), (4, 4), "right")
+        >>> hat = fe_relu.P1Network(grid, np.eye(25)[12])
+        >>> found = fe_relu.support_error(hat, fe_relu.P1Network(grid, np.eye(25)[13]))
+        >>> round(found.lower, 5), round(found.upper, 5)
+        (1.0, 1.0)
+    """
+    one, other = (_support_of(each, domain, tolerance) for each in (network, u))
+    if one.dim != other.dim:
+        raise ValueError(f"supports are in {one.dim}-D and {other.dim}-D; they must be alike")
+    points = np.concatenate([one.vertices, other.vertices], axis=1)
+    size = float(np.ptp(points, axis=1).max()) if points.size else 0.0
+    return SupportError(_reach(one, other, rtol * size), _reach(other, one, rtol * size))
+
+
+def _support_of(given: Any, domain: Any, tolerance: float) -> Support:
+    if isinstance(given, Support):
+        return given
+    known = (P2Network, Q1Network)
+    return support(given, None if isinstance(given, known) else domain, tolerance=tolerance)
+
+
+def _reach(one: Support, other: Support, tolerance: float) -> tuple[float, float]:
+    """Bounds of how far one support reaches beyond another."""
+    if one.is_empty or other.is_empty:
+        far = 0.0 if one.is_empty else np.inf
+        return far, far
+    targets, left = other.convex_parts, one.convex_parts
+    lower, settled = 0.0, 0.0
+    while True:
+        distance, which = _nearest(left.reshape(-1, one.dim), targets)
+        lower = max(lower, float(distance.max()))
+        upper = _upper(left, which.reshape(len(left), -1), other)
+        undecided = upper > lower + tolerance
+        settled = max(settled, float(upper[~undecided].max(initial=0)))
+        if not undecided.any() or undecided.sum() > MOST_HALVED:
+            return lower, max(settled, lower, float(upper[undecided].max(initial=0)))
+        left = _halves(left[undecided])
+
+
+def _upper(simplices: Floats, near: Ints, other: Support) -> Floats:
+    """Bounds of how far simplices reach beyond a support.
+
+    The least, over the convex parts K that are nearest to a corner or to the middle, of the largest
+    d(corner, K); 0 where a ball around the middle, and so the simplex, is inside.
+    """
+    targets, middle = other.convex_parts, simplices.mean(axis=1)
+    distance, around = _nearest(middle, targets)
+    found = np.full(len(simplices), np.inf)
+    for candidates in (around, *near.T):
+        parts = targets[candidates][:, None]
+        found = np.minimum(found, _to_simplices(simplices, parts).max(axis=1))
+    radius = np.linalg.norm(simplices - middle[:, None], axis=2).max(axis=1)
+    inner = (distance == 0) & (_nearest(middle, other.rim)[0] >= radius)
+    return np.where(inner, 0, found)
+
+
+def _halves(simplices: Floats) -> Floats:
+    """Each simplex cut at the middle of its longest edge."""
+    count, corners, _ = simplices.shape
+    edges = [(a, b) for b in range(corners) for a in range(b)]
+    lengths = [((simplices[:, a] - simplices[:, b]) ** 2).sum(axis=1) for a, b in edges]
+    longest = np.argmax(lengths, axis=0)
+    ends, rows = np.array(edges)[longest], np.arange(count)
+    middle = simplices[rows[:, None], ends].mean(axis=1)
+    halves = np.stack([simplices, simplices])
+    halves[0, rows, ends[:, 0]] = middle
+    halves[1, rows, ends[:, 1]] = middle
+    return halves.reshape(-1, *simplices.shape[1:])
