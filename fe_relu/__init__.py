@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from fe_relu.fenicsx.refinement import ExactCertificate, project
     from fe_relu.fenicsx.regions import mesh_from_network
     from fe_relu.fenicsx.spaces import UnsupportedFunctionError
+    from fe_relu.fenicsx.supports import support_error
     from fe_relu.fitting.matrix import MatrixFacts, interpolation_matrix, matrix_facts
     from fe_relu.fitting.output import fit_output
     from fe_relu.formats.files import FileFormatError, load, save
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from fe_relu.regions.contours import contours
     from fe_relu.regions.functionals import argmax, argmin, integral, norm
     from fe_relu.regions.regions import LinearRegions, linear_regions
-    from fe_relu.regions.supports import Support, SupportError, support, support_error
+    from fe_relu.regions.supports import Support, SupportError, support
     from fe_relu.sizes.activations import ActivationStatistics, activation_statistics
     from fe_relu.sizes.report import SizeReport, size_report
     from fe_relu.sizes.simplify import simplify
@@ -170,7 +171,7 @@ _HOMES = {
     "Support": "regions.supports",
     "SupportError": "regions.supports",
     "support": "regions.supports",
-    "support_error": "regions.supports",
+    "support_error": "fenicsx.supports",
 }
 
 

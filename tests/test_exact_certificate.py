@@ -113,3 +113,24 @@ def test_on_ranks_without_cells(comm):
     _, found = function_from_network(network, V, exact=True)
     assert abs(found.upper - 1.0) < 1e-13
     project(network, V)
+
+
+def test_complex_functions_part_by_part(comm):
+    """Certificate and projection are those of the real and of the imaginary part."""
+    V = fem.functionspace(mesh.create_unit_square(comm, 4, 5), ("P", 1))
+    W = fem.functionspace(mesh.create_unit_square(comm, 7, 3), ("P", 1))
+    u = fem.Function(V, dtype=np.complex128)
+    u.interpolate(lambda x: x[0] ** 2 + 1j * np.sin(3 * x[1]) * x[0])
+    network = fe_relu.network_from_function(u)
+    whole = network.gather()
+    parts = [P1Network(whole.mesh, values) for values in whole.values]
+    _, certificate = function_from_network(network, W, exact=True)
+    found = [function_from_network(part, W, exact=True)[1] for part in parts]
+    assert np.isclose(certificate.upper, max(each.upper for each in found), atol=1e-12)
+    assert np.isclose(certificate.l2_error, np.hypot(*(each.l2_error for each in found)))
+    nearest = project(network, W).x.array
+    assert nearest.dtype == np.complex128
+    assert np.abs(nearest.real - project(parts[0], W).x.array).max() < 1e-12
+    assert np.abs(nearest.imag - project(parts[1], W).x.array).max() < 1e-12
+    again = project(network, V)
+    assert np.abs(again.x.array - u.x.array).max() < 1e-10

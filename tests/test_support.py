@@ -173,12 +173,19 @@ def test_interpolants_are_within_one_cell(comm):
         error = fe_relu.support_error(
             fe_relu.network_from_function(u), fe_relu.Support.of_polygon(disc), rtol=1e-3
         )
+        assert fe_relu.support_error(u, u).upper == 0
         h, polygon = np.sqrt(8) / n, np.sqrt(0.4) * (1 - np.cos(np.pi / 60))
         assert error.beyond[1] <= h + polygon + 2e-3
         assert error.missing[1] <= 2 * h / np.sqrt(3) + 2e-3
 
 
 # Refusals
+
+
+@pytest.mark.parametrize("rtol", [0, 1, np.nan, -1e-3])
+def test_refused_tolerances(rtol):
+    with pytest.raises(ValueError, match="rtol must be between 0 and 1"):
+        fe_relu.support_error(around(24), around(24), rtol=rtol)
 
 
 def test_refusals():

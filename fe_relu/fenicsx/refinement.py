@@ -8,7 +8,7 @@ of their difference is attained at places that can be computed, and quadrature i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from fe_relu.basics.arguments import checked_integer
 from fe_relu.fenicsx import compat
 from fe_relu.fenicsx.spaces import (
     degree_of,
+    function_type,
     node_ends,
     real_parts,
     require_nodal,
@@ -230,8 +231,7 @@ def project(network: Any, V: fem.FunctionSpace, *, max_regions: int = MOST_REGIO
 
     Raises:
         UnsupportedFunctionError: V is of another element or on other cells.
-        ValueError: As for `linear_regions`; the network has another number of outputs than V, or is
-            complex.
+        ValueError: As for `linear_regions`; or the network has another number of outputs than V.
         TypeError: As for `linear_regions`, or V is no function space.
         ImportError: petsc4py is not installed.
 
@@ -254,15 +254,20 @@ def project(network: Any, V: fem.FunctionSpace, *, max_regions: int = MOST_REGIO
         require_nodal(V)
         require_straight(V.mesh)
         require_outputs(network, V)
-        if is_complex(network):
-            raise ValueError("complex networks are projected part by part, real and imaginary")
         most = checked_integer("max_regions", max_regions, 1)
         terms.alike("elements", V.ufl_element())
         terms.alike("kinds of network", type(network).__name__)
         found = Refinement.of(network, V, most)
-        load = _load(found)
+        parts = (slice(None, None, 2), slice(1, None, 2)) if is_complex(network) else (slice(None),)
+        loads = [_load(replace(found, values=found.values[part])) for part in parts]
     v, w = ufl.TestFunction(V), ufl.TrialFunction(V)
-    return compat.solved(fem.form(ufl.inner(w, v) * ufl.dx), V, load)
+    mass = fem.form(ufl.inner(w, v) * ufl.dx)
+    solutions = [compat.solved(mass, V, load) for load in loads]
+    if len(solutions) == 1:
+        return solutions[0]
+    u = fem.Function(V, dtype=function_type(V, network))
+    u.x.array.real, u.x.array.imag = (solution.x.array for solution in solutions)
+    return u
 
 
 def _load(found: Refinement) -> npt.NDArray[np.float64]:

@@ -323,52 +323,22 @@ class SupportError:
         return max(self.beyond[1], self.missing[1])
 
 
-def support_error(
-    network: Any, u: Any, domain: Any = None, *, rtol: float = 1e-4, tolerance: float = 0.0
-) -> SupportError:
-    """The Hausdorff distance between the supports of a network and of a function, enclosed.
-
-    For the P1 interpolant of a continuous u on triangles of diameter h at most it is proven that
-    the support reaches at most h beyond that of u: a cell of it has a vertex where u is not 0. And
-    if {u ≠ 0} is a union of discs of radius h / √3 in the mesh, at most 2 h / √3 are missing: each
-    disc has a vertex. Time grows with the product of both numbers of simplices.
+def hausdorff(one: Support, other: Support, rtol: float) -> SupportError:
+    """The Hausdorff distance of two supports, enclosed; see `fe_relu.support_error`.
 
     Args:
-        network: As for `support`, or a `Support`.
-        u: A network too, that of a dolfinx function for example, or a `Support`.
-        domain: Where networks without a mesh are looked at.
-        rtol: How far apart lower and upper bounds may be, as part of the size of both supports;
-            where that would take too many halves, they are further apart.
-        tolerance: As for `support`.
-
-    Returns:
-        Infinite if one of them is empty, and 0 if both are.
+        one: The network's.
+        other: Of the same dimension.
+        rtol: How far apart bounds may be, as part of the size of both.
 
     Raises:
-        ValueError: They are of different dimensions; as for `support`.
-        TypeError: As for `support`.
-
-    Examples:
-        >>> import numpy as np, fe_relu
-        >>> grid = fe_relu.Grid((0, 0), np.eye(2), (4, 4), "right")
-        >>> hat = fe_relu.P1Network(grid, np.eye(25)[12])
-        >>> found = fe_relu.support_error(hat, fe_relu.P1Network(grid, np.eye(25)[13]))
-        >>> round(found.lower, 5), round(found.upper, 5)
-        (1.0, 1.0)
+        ValueError: They are of different dimensions.
     """
-    one, other = (_support_of(each, domain, tolerance) for each in (network, u))
     if one.dim != other.dim:
         raise ValueError(f"supports are in {one.dim}-D and {other.dim}-D; they must be alike")
     points = np.concatenate([one.vertices, other.vertices], axis=1)
     size = float(np.ptp(points, axis=1).max()) if points.size else 0.0
     return SupportError(_reach(one, other, rtol * size), _reach(other, one, rtol * size))
-
-
-def _support_of(given: Any, domain: Any, tolerance: float) -> Support:
-    if isinstance(given, Support):
-        return given
-    known = (P2Network, Q1Network)
-    return support(given, None if isinstance(given, known) else domain, tolerance=tolerance)
 
 
 def _reach(one: Support, other: Support, tolerance: float) -> tuple[float, float]:
