@@ -341,6 +341,10 @@ def test_parts_of_complex_functions_and_quadrilaterals_are_named(capsys):
     rows = rows_of(capsys, "info", "q.safetensors")
     assert (rows["kind"], rows["grid"]) == ("Q1 function", "2 x 1 cells, 6 vertices")
     assert rows["neurons"].startswith("a network with 6 products")
+    fe_relu.save(fe_relu.Q1Network(quadrilaterals, values[0]).explicit(), "e.safetensors")
+    rows = rows_of(capsys, "info", "e.safetensors")
+    assert (rows["kind"], rows["pairs"]) == ("ReLU network with pooling", "6")
+    assert rows["memory"] == "736 bytes"
 
 
 def test_info_of_other_networks(capsys):

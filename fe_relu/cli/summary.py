@@ -15,6 +15,7 @@ from fe_relu.analysis.neurons import NotP1Error
 from fe_relu.analysis.weights import p1_from_relu
 from fe_relu.cli.networks import Named
 from fe_relu.cli.text import plain
+from fe_relu.formats.kinds import layer_arrays
 from fe_relu.hierarchy.basis import HierarchicalNetwork
 from fe_relu.hierarchy.surrogate import Surrogate
 from fe_relu.layers.bubbles import DeepNetwork
@@ -153,7 +154,9 @@ def _(network: ReLUNetwork) -> Described:
 
 @described.register
 def _(network: PoolingNetwork) -> Described:
-    return Described("ReLU network with pooling", [("pairs", f"{network.num_products}")])
+    arrays = [array for layer in network.layers for array in layer_arrays(layer).values()]
+    size = sum(array.nbytes for array in arrays)
+    return Described("ReLU network with pooling", [("pairs", f"{network.num_products}")], size)
 
 
 @described.register
