@@ -9,6 +9,7 @@ import pytest
 
 from fe_relu import Affine, Grid, P1Network, ReLUNetwork, linear_regions
 from fe_relu.meshes.simplices.mesh import SimplexMesh
+from fe_relu.regions import layerwise
 
 SQUARE = ((-1, 1), (-1, 1))
 HEXAGON = np.array([np.cos(np.arange(6) * np.pi / 3), np.sin(np.arange(6) * np.pi / 3)])
@@ -342,6 +343,17 @@ def test_numbers_that_would_fill_the_memory_are_refused(monkeypatch):
     monkeypatch.setattr("fe_relu.regions.layerwise.MEMORY_SHARE", 1e-9)
     with pytest.raises(ValueError, match="layer 2 has 40 outputs"):
         linear_regions(random_network((2, 40, 40, 1), 0), SQUARE)
+
+
+def test_numbers_that_grow_beyond_the_memory_while_a_layer_cuts_are_refused(monkeypatch):
+    """A layer makes few regions thousands, at each of which are the numbers of the next."""
+    room = 8 * 500 * 60 / layerwise._memory()
+    monkeypatch.setattr("fe_relu.regions.layerwise.MEMORY_SHARE", room)
+    network = random_network((2, 3, 60, 60, 1), 0)
+    with pytest.raises(ValueError, match=r"layer 3 has 60 outputs.*GiB; a smaller domain"):
+        linear_regions(network, SQUARE)
+    small = linear_regions(network, ((0, 1e-3), (0, 1e-3)))
+    assert small.num_regions < 200
 
 
 def test_single_precision_networks_are_cut_in_double():

@@ -66,15 +66,19 @@ def cut_by_layers(
     for k in range(1, len(layers) - 1):
         (weight, bias), (following, shift) = layers[k], layers[k + 1]
         _require_room(faces.num_points, len(shift), k + 1)
+        # There are about as many vertices as faces, and arrays that grow are there twice.
+        fit = min(most, max(faces.num_faces, int(_fitting(len(shift)) / 2)))
         tol = eps * (np.abs(weight) @ top + np.abs(bias))
         order, width = _strips(faces), len(bias)
         rows = numbers[: faces.num_points * width].reshape(-1, width)
         top = np.maximum(rows.max(axis=0, initial=0), 0)  # on a face the largest is at a vertex
         *found, parents, active, numbers = cut(
-            *faces, order, numbers, tol, near, np.ascontiguousarray(following.T), shift, most
+            *faces, order, numbers, tol, near, np.ascontiguousarray(following.T), shift, fit
         )
         faces = HalfEdges(*found)
         _require_few(faces.num_faces, most, k)
+        if faces.num_faces > fit:
+            raise _too_wide(faces.num_points, len(shift), k + 1)
         steps.append(_step(faces.num_faces, parents, active, width))
         _finite(numbers[: faces.num_points * len(shift)])
     outputs = len(layers[-1][1])
@@ -158,11 +162,22 @@ def _require_few(count: int, most: int, layer: int) -> None:
 
 def _require_room(vertices: int, width: int, layer: int) -> None:
     """Raises if the numbers of a layer at all vertices would fill the memory."""
-    needed = 8 * vertices * width
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if needed > MEMORY_SHARE * memory:
-        raise ValueError(
-            f"layer {layer + 1} has {width} outputs, at {vertices} vertices of the regions so far "
-            f"{needed / 2**30:.1f} GiB of numbers, and the machine has {memory / 2**30:.1f} GiB; a "
-            "smaller domain has fewer regions"
-        )
+    if vertices > _fitting(width):
+        raise _too_wide(vertices, width, layer)
+
+
+def _memory() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _fitting(width: int) -> float:
+    """At so many vertices the numbers of a layer fit into memory."""
+    return MEMORY_SHARE * _memory() / (8 * max(width, 1))
+
+
+def _too_wide(vertices: int, width: int, layer: int) -> ValueError:
+    return ValueError(
+        f"layer {layer + 1} has {width} outputs, at {vertices} vertices of the regions so far "
+        f"{8 * vertices * width / 2**30:.1f} GiB of numbers, and the machine has "
+        f"{_memory() / 2**30:.1f} GiB; a smaller domain has fewer regions"
+    )
