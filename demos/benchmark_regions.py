@@ -80,6 +80,10 @@ def print_growth(widths: tuple[int, ...]) -> None:
     print(status("VmHWM") - before)
 
 
+#: What their authors report for networks in the plane, on their machines; in torch and Rust.
+PUBLISHED = "450 to 20 000"
+
+
 def speed() -> None:
     print("network                 faces    faces/s    regioncam: faces    faces/s    ratio")
     for widths in ((2, 64, 64, 1), (2, 128, 128, 128, 1), (2, 256, 256, 1)):
@@ -96,6 +100,7 @@ def speed() -> None:
             ratio = (found.num_regions / own) / (count / time)
             line += f"    {count:16}    {rate:>7}    {ratio:5.1f}"
         print(line)
+    print(f"published of SplineCam, edge subdivision, affinitree: {PUBLISHED} faces/s")
 
 
 def faces(found, time: float) -> str:
