@@ -3,8 +3,9 @@
 
     python3 demos/benchmark_regions.py [LARGEST]
 
-Networks are He-initialised, with uniform biases, on [−1, 1]². regioncam is run as well, if it can
-be imported (pip install regioncam; single precision). Times are of the processor, medians.
+Networks are He-initialised, with uniform biases, on [−1, 1]². regioncam (single precision) and
+affinitree are run as well, if they can be imported: pip install regioncam affinitree. Times are of
+the processor, medians.
 LARGEST, 1 by default, multiplies the widths of the network whose cost is compared with its faces.
 """
 
@@ -23,6 +24,11 @@ from time import process_time
 import numpy as np
 
 from fe_relu import Affine, ReLUNetwork, integral, linear_regions
+
+try:
+    import affinitree
+except ImportError:
+    affinitree = None
 
 try:
     import regioncam
@@ -101,6 +107,31 @@ def speed() -> None:
             line += f"    {count:16}    {rate:>7}    {ratio:5.1f}"
         print(line)
     print(f"published of SplineCam, edge subdivision, affinitree: {PUBLISHED} faces/s")
+    if affinitree:
+        beside_affinitree()
+
+
+def beside_affinitree() -> None:
+    """On a network that its decision trees can take: they are built of linear programs."""
+    widths = (2, 32, 32, 1)
+    network = random_network(widths)
+    box = affinitree.Polytope.hyperrectangle(2, list(SQUARE))
+    inside = affinitree.AffTree.from_poly(box, affinitree.AffFunc.identity(2))
+
+    def tree():
+        layers = affinitree.Architecture(2)
+        for k, layer in enumerate(network.layers):
+            weight, bias = layer.weight.toarray(), layer.bias.astype(float)
+            layers.linear(affinitree.AffFunc.from_mats(weight, bias))
+            if k < len(network.layers) - 1:
+                layers.relu()
+        return affinitree.builder.from_layers(layers, inside, None)
+
+    found, count = linear_regions(network, SQUARE), tree().num_terminals()
+    own, other = seconds(lambda: linear_regions(network, SQUARE), tree)
+    line = f"{'→'.join(map(str, widths)):20} {found.num_regions:8}   {faces(found, own)}"
+    ratio = found.num_regions / own * other / count
+    print(f"{line}    affinitree: {count:6} {count / other:10.2g}    {ratio:5.0f}")
 
 
 def faces(found, time: float) -> str:
