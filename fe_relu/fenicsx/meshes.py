@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fe_relu.basics.compiled import compiled
+from fe_relu.basics.ordering import inverse, order_of, sorted_columns
 from fe_relu.fenicsx import compat
 from fe_relu.fenicsx.partition import partition_of
 from fe_relu.fenicsx.spaces import require_straight
@@ -115,7 +116,7 @@ def _located_quadrilaterals(
     cells = np.take_along_axis(cells, first, axis=0)
     cells[1:3] = np.sort(cells[1:3], axis=0)
     with together(mesh.comm):
-        return LocatedMesh(QuadrilateralMesh(points, cells[:, np.lexsort(cells[::-1])]), place)
+        return LocatedMesh(QuadrilateralMesh(points, cells[:, order_of(*cells)]), place)
 
 
 def located_shares(mesh: mesh.Mesh) -> LocatedMesh:
@@ -131,8 +132,8 @@ def located_simplices(mesh: mesh.Mesh) -> LocatedMesh:
     Vertices are ordered by their coordinates, and cells by their vertices.
     """
     points, cells, place = _gathered(mesh)
-    cells = np.sort(cells, axis=0)
-    cells = cells[:, np.lexsort(cells[::-1])]
+    cells = sorted_columns(cells)
+    cells = cells[:, order_of(*cells)]
     with together(mesh.comm):
         return LocatedMesh(SimplexMesh(points, cells), place)
 
@@ -149,9 +150,8 @@ def _gathered(
     )
     corners = compat.geometry_dofmap(mesh)[: cell_map(dim).size_local]
     cells = gather_columns(mesh.comm, number[corners].T)
-    order = np.lexsort(points[::-1])
-    place = np.empty_like(order)
-    place[order] = np.arange(order.size)
+    order = order_of(*points)
+    place = inverse(order)
     return points[:, order], place[cells], place[number]
 
 

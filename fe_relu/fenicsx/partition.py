@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from fe_relu.basics.ordering import distinct, inverse, order_of, sorted_columns
 from fe_relu.fenicsx import compat
 from fe_relu.meshes.recognition.boxes import located_box
 from fe_relu.meshes.recognition.recognise import MeshCells
@@ -82,7 +83,7 @@ def partition_of(mesh: mesh.Mesh) -> Partition:
 
 def _owned(number: Ints, first: int, end: int) -> Ints:
     places = np.flatnonzero((first <= number) & (number < end))
-    return places[np.argsort(number[places])]
+    return places[order_of(number[places])]
 
 
 def _total(comm: MPI.Comm, own: int) -> int:
@@ -97,7 +98,7 @@ def _users(comm: MPI.Comm, starts: Ints, vertices: Ints) -> tuple[Ints, Ints]:
     named = [part.view(np.int64) for part in sent]
     used = np.concatenate([*named, np.empty(0, np.int64)])
     ranks = np.repeat(np.array(sources, np.int64), [part.size for part in named])
-    order = np.lexsort((ranks, used))
+    order = order_of(used, ranks)
     return used[order], ranks[order]
 
 
@@ -131,7 +132,7 @@ def _with_neighbours(
         Coordinates and numbers of the vertices, the cells, and which of them are this rank's own.
     """
     dim, corners = len(points), number[owned]
-    met, ranks = _meeting(comm, starts, np.unique(corners))
+    met, ranks = _meeting(comm, starts, distinct(corners)[0])
     described = np.vstack([corners, points[:, owned].reshape(dim * (dim + 1), -1).view(np.int64)])
     addressed, packed = np.unique(ranks), []
     for rank in addressed:
@@ -142,8 +143,8 @@ def _with_neighbours(
 
     corners, places = every[: dim + 1], np.ascontiguousarray(every[dim + 1 :]).view(np.float64)
     known, at, local = _numbered(corners, places.reshape(dim, dim + 1, -1))
-    cells = np.sort(local, axis=0)
-    along = np.lexsort(cells[::-1])
+    cells = sorted_columns(local)
+    along = order_of(*cells)
     return at, known, cells[:, along], along < owned.shape[1]
 
 
@@ -154,12 +155,10 @@ def _numbered(numbers: Ints, at: Floats) -> tuple[Ints, Floats, Ints]:
         numbers: Of vertices, some again and again, any shape.
         at: Coordinates of each, shape (dim, *shape of numbers).
     """
-    known, first, which = np.unique(numbers, return_index=True, return_inverse=True)
+    known, first, which = distinct(numbers)
     at = at.reshape(len(at), -1)[:, first]
-    order = np.lexsort(at[::-1])
-    place = np.empty_like(order)
-    place[order] = np.arange(order.size)
-    return known[order], at[:, order], place[which.reshape(numbers.shape)]
+    order = order_of(*at)
+    return known[order], at[:, order], inverse(order)[which]
 
 
 def _ring_of_box(
@@ -202,7 +201,7 @@ def _ring_here(
         rank's vertices and then the ring's; and which are its own: those beside facets of its own.
     """
     dim, count = len(vertices), number.size
-    facets = _own_boundary(vertices, cells, own)
+    facets = boundary(vertices, cells, own)
     sent = np.vstack([number[facets], vertices[:, facets].reshape(2 * dim, -1).view(np.int64)])
     every = gather_columns(comm, sent)
     lengths = gather_columns(comm, np.array([[facets.shape[1]]]))[0]
@@ -223,20 +222,11 @@ def _ring_here(
     return ring.ghosts, corners, owner[ring.facets[held]] == comm.rank
 
 
-def _own_boundary(vertices: Floats, cells: Ints, own: npt.NDArray[np.bool_]) -> Ints:
-    """Those facets of the `boundary` that are of this rank's own cells."""
-    if cells.size == 0:
-        return np.empty((2, 0), np.int64)
-    facets, n = boundary(vertices, cells), vertices.shape[1]
-    pairs = [cells[i, own] * n + cells[j, own] for j in range(len(cells)) for i in range(j)]
-    return facets[:, np.isin(facets.min(axis=0) * n + facets.max(axis=0), np.concatenate(pairs))]
-
-
 def _places(number: Ints, wanted: Ints) -> Ints:
     """Where numbers are among some that are all different; −1 if they are not."""
     if number.size == 0:
         return np.full(wanted.shape, -1)
-    order = np.argsort(number)
+    order = order_of(number)
     found = order[np.searchsorted(number, wanted, sorter=order).clip(max=number.size - 1)]
     return np.where(number[found] == wanted, found, -1)
 
@@ -250,21 +240,21 @@ def _require_joined(comm: MPI.Comm, share: Share, directory: Directory) -> None:
         ValueError: On every rank.
     """
     inside = share.cells.max(axis=0, initial=0) < share.num_vertices
-    cells, own = share.cells[:, inside], np.flatnonzero(share.mine[inside])
-    open_facets = [
-        np.delete(cells[:, own], i, axis=0)[:, neighbours(cells, share.num_vertices)[0][own, i] < 0]
-        for i in range(len(cells))
-    ]
-    rim = np.unique(np.hstack(open_facets))
+    cells, own = share.cells[:, inside], share.mine[inside]
+    cell, i = np.nonzero((neighbours(cells, share.num_vertices)[0] < 0) & own[:, None])
+    is_rim = np.zeros(share.num_vertices, np.bool_)
+    for j in range(len(cells)):
+        is_rim[cells[j, cell[i != j]]] = True
+    rim = np.flatnonzero(is_rim)
     x = share.vertices[:, rim]
     positions, ranks = directory.candidates(x, np.arange(rim.size), 0.0, comm.rank)
     parcels = Parcels.of(ranks, comm.size, positions)
     told = np.vstack([x.view(np.int64), share.global_numbers[rim]])
     _, sent = exchange_on(comm).send(parcels.ranks, parcels.pack(told))
     heard = np.hstack([np.empty((len(told), 0), np.int64), *(_rows(p, len(told)) for p in sent)])
-    known = np.vstack([share.vertices.view(np.int64), share.global_numbers])
-    every = np.unique(np.hstack([heard, known]), axis=1)  # sorted by coordinates, then number
-    same = (every[:-1, 1:] == every[:-1, :-1]).all(axis=0)
+    every = np.hstack([heard, np.vstack([share.vertices.view(np.int64), share.global_numbers])])
+    every = every[:, order_of(*every)]
+    same = (every[:-1, 1:] == every[:-1, :-1]).all(axis=0) & (every[-1, 1:] != every[-1, :-1])
     with together(comm):
         if same.any():
             at = np.ascontiguousarray(every[:-1, 1:][:, same][:, 0]).view(np.float64)

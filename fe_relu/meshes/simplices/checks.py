@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fe_relu.basics.compiled import compiled
+from fe_relu.basics.ordering import order_of, sorted_columns
 from fe_relu.meshes.simplices.location.boxes import GROUP, boxes_of, groups_near, room_for
 from fe_relu.meshes.simplices.location.exact import determinant_2, determinant_3, side
 from fe_relu.meshes.simplices.location.neighbours import along_curve, centres, neighbours
@@ -73,7 +74,7 @@ def require_mesh(vertices: npt.NDArray[np.float64], cells: npt.NDArray[np.int64]
     used[cells] = True
     _refuse(~used, "vertices are in no cell; leave them out", what="vertex")
     _require_apart(vertices)
-    cells = np.sort(cells, axis=0)
+    cells = sorted_columns(cells)
     signs = np.empty(cells.shape[1], np.int8)
     flat = np.empty(cells.shape[1], np.bool_)
     _shapes(vertices, cells, signs, flat)
@@ -103,12 +104,12 @@ def _facet(cells: npt.NDArray[np.int64], number: int) -> str:
 
 def _require_apart(vertices: npt.NDArray[np.float64]) -> None:
     """Raises if two vertices are in one place."""
-    order = np.lexsort(vertices)
+    order = order_of(*vertices)
     sorted_ = vertices[:, order]
     same = (sorted_[:, 1:] == sorted_[:, :-1]).all(axis=0)
     if same.any():
         a, b = np.sort(np.stack([order[:-1][same], order[1:][same]]), axis=0)
-        first = np.lexsort((b, a))[0]
+        first = order_of(a, b)[0]
         raise ValueError(
             f"{np.count_nonzero(same)} vertices are in the place of another, the first is vertex "
             f"{b[first]}, where vertex {a[first]} is; where the mesh is slit, a function has two "

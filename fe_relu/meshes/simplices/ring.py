@@ -20,6 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fe_relu.basics.compiled import compiled
+from fe_relu.basics.ordering import order_of, sorted_columns
+from fe_relu.meshes.simplices.location.neighbours import neighbours
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -115,23 +117,24 @@ def _ring(vertices: Floats, edges: Ints) -> Ring:
     return Ring(ghosts, cells, np.concatenate([gap[inner], every, every]))
 
 
-def boundary(vertices: Floats, cells: Ints) -> Ints:
-    """The facets of one cell only, shape (2, e), in 1-D and 2-D.
+def boundary(vertices: Floats, cells: Ints, mine: Any = True) -> Ints:
+    """The facets of one cell only, shape (2, e), in 1-D and 2-D; of some cells, if not of all.
 
     Edges of triangles, from start to end with the mesh on the left, in increasing order of (lower,
     higher vertex). Ends of intervals, each followed by the interval's other end, in order.
     """
+    corners = sorted_columns(cells)
+    is_open = neighbours(corners, vertices.shape[1])[0] < 0
+    cell, i = np.nonzero(is_open & np.reshape(mine, (-1, 1)))
     if len(vertices) == 1:
-        ends, position, counts = np.unique(cells, return_index=True, return_counts=True)
-        once = position[counts == 1]
-        return np.array([ends[counts == 1], cells[::-1].ravel()[once]])
-    (ax, bx, cx), (ay, by, cy) = vertices[:, cells]
-    turned = (bx - ax) * (cy - ay) < (by - ay) * (cx - ax)
-    a, b, c = np.where(turned, cells[::-1], cells)
-    edges = np.array([np.concatenate([a, b, c]), np.concatenate([b, c, a])])
-    keys = edges.min(axis=0) * vertices.shape[1] + edges.max(axis=0)
-    _, position, counts = np.unique(keys, return_index=True, return_counts=True)
-    return edges[:, position[counts == 1]]
+        facets = np.array([corners[1 - i, cell], corners[i, cell]])
+        return facets[:, order_of(facets[0])]
+    edges = np.array([corners[np.where(i == 0, 1, 0), cell], corners[np.where(i == 2, 1, 2), cell]])
+    order = order_of(*edges)
+    edges, opposite = edges[:, order], corners[i, cell][order]
+    (ax, bx, cx), (ay, by, cy) = vertices[:, [*edges, opposite]]
+    clockwise = (bx - ax) * (cy - ay) < (by - ay) * (cx - ax)
+    return np.where(clockwise, edges[::-1], edges)
 
 
 def _gaps(vertices: Floats, edges: Ints) -> tuple[Ints, Floats, Floats]:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fe_relu.basics.compiled import compiled
+from fe_relu.basics.ordering import inverse
 from fe_relu.meshes.simplices.location import nearness
 from fe_relu.meshes.simplices.location.boxes import boxes_of
 from fe_relu.meshes.simplices.location.buckets import buckets_of
@@ -90,7 +91,7 @@ class Locator:
             vertex_numbers = np.arange(vertices.shape[1])
         vertices = vertices[:, self.order]
         cells = np.empty(self.cells.shape, np.int32)
-        _arrange(self.cells, curve, vertex_numbers, _inverse(self.order), cells)
+        _arrange(self.cells, curve, vertex_numbers, inverse(self.order), cells)
         records = records_of(vertices, cells, self._numbers(curve))
         low, high = vertices.min(axis=1), vertices.max(axis=1)
         buckets = buckets_of(records, middles[:, curve], low, high)
@@ -154,12 +155,6 @@ def _arrange(cells: Any, curve: Any, numbers: Any, place: Any, arranged: Any) ->
             held[j] = v
         for i in range(corners):
             arranged[i, k] = place[held[i]]
-
-
-def _inverse(order: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    places = np.empty_like(order)
-    places[order] = np.arange(order.size)
-    return places
 
 
 def _padded(corner: npt.NDArray) -> npt.NDArray:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fe_relu.basics.compiled import compiled
+from fe_relu.basics.ordering import order_of
 
 
 @compiled
@@ -66,7 +67,7 @@ def along_curve(points: npt.NDArray) -> npt.NDArray[np.int64]:
     scale = (2.0**bits - 1) / size if size > 0 else 0.0
     codes = np.empty(count, np.uint64)
     _codes(points, low, scale, codes)
-    return np.argsort(codes)
+    return order_of(codes)
 
 
 @compiled

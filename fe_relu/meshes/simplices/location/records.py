@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fe_relu.basics.compiled import compiled, inlined
+from fe_relu.basics.ordering import order_of
 from fe_relu.meshes.simplices.location.exact import determinant_2, determinant_3, difference, minor
 from fe_relu.meshes.simplices.location.neighbours import neighbours
 
@@ -159,7 +160,7 @@ def _cells_of_edges(
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
     starts = np.zeros(num_vertices + 2, np.int32)
     listed = np.empty(3 * cells.shape[1], np.int32)
-    _list(cells, np.argsort(numbers), starts, listed)
+    _list(cells, order_of(numbers), starts, listed)
     return starts[:-1], listed
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fe_relu.basics.compiled import compiled
+from fe_relu.basics.ordering import order_of
 
 #: Buckets for each rank, and at least.
 BUCKETS_PER_RANK, LEAST_BUCKETS = 64, 4096
@@ -68,7 +69,7 @@ class Directory:
         frame: Frame, buckets: npt.NDArray[np.int64], ranks: npt.NDArray, boxes: npt.NDArray
     ) -> Directory:
         """From the entries of all ranks, `entries` of each, rank by rank."""
-        order = np.argsort(buckets, kind="stable")
+        order = order_of(buckets)
         starts = np.searchsorted(buckets[order], np.arange(frame.shape.prod() + 1))
         return Directory(
             frame, starts, ranks[order].astype(np.int32), np.ascontiguousarray(boxes[:, :, order])

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fe_relu.basics.ordering import order_of
 from fe_relu.basics.points import require_finite
 from fe_relu.meshes.mesh import Answers
 from fe_relu.meshes.simplices.location.locator import Locator
@@ -57,7 +58,7 @@ class Share:
 
     @cached_property
     def _by_number(self) -> Ints:
-        return np.argsort(self.global_numbers)
+        return order_of(self.global_numbers)
 
     def numbers(self) -> Ints:
         """The whole mesh's numbers of the vertices."""

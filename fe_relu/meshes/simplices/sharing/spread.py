@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fe_relu.basics.compiled import compiled
+from fe_relu.basics.ordering import inverse, order_of, sorted_columns
 from fe_relu.meshes.simplices.mesh import ROUNDOFF_UNITS, SimplexMesh
 from fe_relu.meshes.simplices.sharing.directory import Directory
 from fe_relu.meshes.simplices.sharing.share import Share, require_p1
@@ -119,11 +120,9 @@ class SpreadMesh:
 
         And for each of its vertices, which it is of these.
         """
-        order = np.lexsort(vertices[::-1])
-        place = np.empty_like(order)
-        place[order] = np.arange(order.size)
-        cells = np.sort(place[cells], axis=0)
-        return SimplexMesh(vertices[:, order], cells[:, np.lexsort(cells[::-1])]), order
+        order = order_of(*vertices)
+        cells = sorted_columns(inverse(order)[cells])
+        return SimplexMesh(vertices[:, order], cells[:, order_of(*cells)]), order
 
     def refined(self, factor: int) -> SpreadMesh:
         require_p1(factor)
@@ -213,7 +212,7 @@ class Partition:
     def holders(self, vertices: Ints) -> tuple[Ints, Ints]:
         """Every rank that holds one of the vertices that count for this rank: (position, rank)."""
         owned, ranks = self.holders_of_own
-        order = np.argsort(vertices)
+        order = order_of(vertices)
         first = np.searchsorted(owned, vertices[order])
         counts = np.searchsorted(owned, vertices[order], side="right") - first
         each = np.repeat(np.arange(order.size), counts)
