@@ -78,7 +78,7 @@ def _reordered(word: Any, place: Any, other_word: Any, other_place: Any) -> Any:
         starts = np.zeros((1 << _BITS) + 1, np.int64)
         for k in range(word.size):
             starts[((word[k] >> shift) & last) + np.uint64(1)] += 1
-        starts = np.cumsum(starts)
+        starts[:] = np.cumsum(starts)
         for k in range(word.size):
             value = (word[k] >> shift) & last
             other_word[starts[value]], other_place[starts[value]] = word[k], place[k]
