@@ -56,7 +56,7 @@ class Directory:
         frame: The buckets.
         starts: Entries of bucket b are starts[b] … starts[b + 1] − 1.
         ranks: The rank of each entry, increasing in a bucket.
-        boxes: The box of each entry, lower and upper corner, shape (2, dim, entries).
+        boxes: The box of each entry, lower and upper corner, shape (entries, 2, dim).
     """
 
     frame: Frame
@@ -72,7 +72,7 @@ class Directory:
         order = order_of(buckets)
         starts = np.searchsorted(buckets[order], np.arange(frame.shape.prod() + 1))
         return Directory(
-            frame, starts, ranks[order].astype(np.int32), np.ascontiguousarray(boxes[:, :, order])
+            frame, starts, ranks[order].astype(np.int32), boxes.transpose(2, 0, 1)[order]
         )
 
     def candidates(
@@ -86,12 +86,12 @@ class Directory:
         rows = [np.ascontiguousarray(row[positions], np.float64) for row in x]
         where = self.frame, self.starts, self.ranks, self.boxes
         points = rows[0], rows[min(1, len(rows) - 1)], rows[-1]
-        counts = np.zeros(positions.size + 1, np.int64)
-        _count(*points, *where, near, but, counts[1:])
-        ends = np.cumsum(counts)
-        ranks = np.empty(ends[-1], np.int32)
-        _list(*points, *where, near, but, ends, ranks)
-        return np.repeat(positions, counts[1:]), ranks
+        room, count = 0, positions.size  # mostly there is one other rank a point
+        while room < count:
+            room = count
+            found, by = np.empty(room, np.int64), np.empty(room, np.int32)
+            count = _pair(*points, positions, *where, near, but, found, by)
+        return found[:count], by[:count]
 
     @property
     def num_bytes(self) -> int:
@@ -157,33 +157,27 @@ def _in_bucket(frame: Any, x: Any, y: Any, z: Any) -> Any:
 
 @compiled
 def _may_hold(x: Any, y: Any, z: Any, boxes: Any, entry: Any, near: Any) -> Any:
-    may = (boxes[0, 0, entry] - near <= x) & (x <= boxes[1, 0, entry] + near)
-    if boxes.shape[1] >= 2:
-        may &= (boxes[0, 1, entry] - near <= y) & (y <= boxes[1, 1, entry] + near)
-    if boxes.shape[1] >= 3:
-        may &= (boxes[0, 2, entry] - near <= z) & (z <= boxes[1, 2, entry] + near)
+    low, high = boxes[entry]
+    may = (low[0] - near <= x) & (x <= high[0] + near)
+    if low.size >= 2:
+        may &= (low[1] - near <= y) & (y <= high[1] + near)
+    if low.size >= 3:
+        may &= (low[2] - near <= z) & (z <= high[2] + near)
     return may
 
 
 @compiled
-def _count(
-    x: Any, y: Any, z: Any, frame: Any, starts: Any, ranks: Any, boxes: Any, near: Any, but: Any,
-    counts: Any,
-) -> None:  # fmt: skip
+def _pair(
+    x: Any, y: Any, z: Any, positions: Any, frame: Any, starts: Any, ranks: Any, boxes: Any,
+    near: Any, but: Any, found: Any, by: Any,
+) -> Any:  # fmt: skip
+    """Writes as many pairs of a position and a rank as there is room for; how many there are."""
+    count = 0
     for k in range(x.size):
         bucket = _in_bucket(frame, x[k], y[k], z[k])
         for entry in range(starts[bucket], starts[bucket + 1]):
-            counts[k] += ranks[entry] != but and _may_hold(x[k], y[k], z[k], boxes, entry, near)
-
-
-@compiled
-def _list(
-    x: Any, y: Any, z: Any, frame: Any, starts: Any, ranks: Any, boxes: Any, near: Any, but: Any,
-    ends: Any, found: Any,
-) -> None:  # fmt: skip
-    for k in range(x.size):
-        place, bucket = ends[k], _in_bucket(frame, x[k], y[k], z[k])
-        for entry in range(starts[bucket], starts[bucket + 1]):
             if ranks[entry] != but and _may_hold(x[k], y[k], z[k], boxes, entry, near):
-                found[place] = ranks[entry]
-                place += 1
+                if count < found.size:
+                    found[count], by[count] = positions[k], ranks[entry]
+                count += 1
+    return count
