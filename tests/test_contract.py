@@ -111,7 +111,7 @@ def simplices(create, *size, layers=True, image=None, **always):
             x[:] = x @ image.T
         return msh
 
-    return Row(make, roundoff, tuple(NODAL), LAYOUTS, FLOATS, layers, ("P1",))
+    return Row(make, roundoff, tuple(NODAL), LAYOUTS, FLOATS, layers)
 
 
 SHEAR = np.array([[-0.4, 0.7, 0.2], [0.5, 0.2, 0.1], [0.1, 0.1, -0.4]])
@@ -581,7 +581,7 @@ def test_the_whole_network_on_all_ranks_or_one(row, comm):
         if kind in NODAL:
             nodes = np.random.default_rng(comm.rank).integers(0, alone.values.shape[-1], 50)
             nodes = nodes[: 10 * comm.rank + 1]
-            _, order = network.layout.gather_mesh(network.mesh)
+            _, order = network.layout.gather_mesh(network.mesh, network.degree)
             found = network.nodal_values(np.arange(alone.values.shape[-1])[order][nodes])
             assert found.tobytes() == np.atleast_2d(alone.values)[:, nodes].tobytes()
         for root, error in ((size, ValueError), (-1, ValueError), (0.5, TypeError)):

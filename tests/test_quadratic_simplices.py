@@ -202,14 +202,6 @@ def test_layers_are_as_deep_as_levels(rng):
         network_on("tetrahedra", rng).explicit()
 
 
-def test_spread_in_blocks_they_are_refused_with_the_remedy():
-    msh = mesh.create_unit_cube(MPI.COMM_WORLD, 2, 2, 2)
-    V = fem.functionspace(msh, ("P", 2))
-    with pytest.raises(ValueError, match='layout="replicated" gives each rank the whole'):
-        fe_relu.Conversion(V, layout="blocks")
-    assert fe_relu.Conversion(V, layout="replicated")(fem.Function(V)).dim_out == 1
-
-
 def test_transfer_to_another_mesh_is_bounded(comm, rng):
     one = mesh.create_rectangle(comm, [[0, 0], [1, 1]], [7, 6])
     other = mesh.create_rectangle(comm, [[0, 0], [1, 1]], [5, 9])

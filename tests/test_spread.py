@@ -42,12 +42,14 @@ def far_away(comm):
 SHAPES = {"hole": with_hole, "graded": graded, "far away": far_away}
 
 
+@pytest.mark.parametrize("degree", [1, 2])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_shares_say_the_bits_of_the_whole(comm, shape):
+def test_shares_say_the_bits_of_the_whole(comm, shape, degree):
     msh = SHAPES[shape](comm)
-    V = fem.functionspace(msh, ("P", 1))
+    V = fem.functionspace(msh, ("P", degree))
     u = fem.Function(V)
     u.interpolate(lambda x: np.sin(7 * x[0] + 3 * x[1] + x[2]))
+    u.x.scatter_forward()
     whole, spread = (
         fe_relu.network_from_function(u, layout=layout, structured=False)
         for layout in ("replicated", "blocks")
@@ -67,6 +69,21 @@ def test_shares_say_the_bits_of_the_whole(comm, shape):
         assert spread.gradient(points).tobytes() == whole.gradient(points).tobytes()
         assert spread.plan(points)(spread).tobytes() == whole(points).tobytes()
     assert (spread.gather().values == whole.values).all()
+    back, certificate = fe_relu.function_from_network(spread, V)
+    assert (back.x.array == u.x.array).all()
+    assert certificate.exact or degree == 2
+    assert certificate.upper == pytest.approx(spread.error_bound, abs=1e-4 * spread.size)
+
+
+def test_dofs_of_edges_that_no_own_cell_has_are_not_lost(comm):
+    """On a part of a mesh a rank may own dofs in a ghost cell that touches none of its cells."""
+    msh = with_hole(comm)
+    V = fem.functionspace(msh, ("P", 2))
+    u = fem.Function(V)
+    u.x.array[:] = 1
+    network = fe_relu.network_from_function(u, layout="blocks", structured=False)
+    assert network.size == 1
+    assert (network.gather().values == 1).all()
 
 
 def test_cells_without_volume_are_refused_on_all_ranks(comm):

@@ -124,9 +124,9 @@ def _(network: Surrogate, box: Box | None = None) -> NetworkBounds:
 def _(network: P2Network, box: Box | None = None) -> NetworkBounds:
     sides, whole = _agreed_sides(network, box), network.whole()
     lower, upper = _quadratic_extremes(whole, sides)
-    off = network.steepness * network.mesh.resolution(network.dtype) * network.size
+    off = whole.steepness * whole.mesh.resolution(whole.dtype) * whole.size
     outputs = (lower - off, upper + off)
-    return NetworkBounds(*outputs, (), False, *_region(network, sides))
+    return NetworkBounds(*outputs, (), False, *_region(whole, sides))
 
 
 def _quadratic_extremes(whole: P2Network, sides: npt.NDArray | None) -> Pair:

@@ -18,7 +18,6 @@ from fe_relu.hierarchy.surrogate import Surrogate
 from fe_relu.layers.network import ReLUNetwork
 from fe_relu.meshes.grid.grid import Grid, on_grid
 from fe_relu.meshes.grid.overlay import overlay_points
-from fe_relu.meshes.mesh import Mesh
 from fe_relu.meshes.simplices.mesh import SimplexMesh
 from fe_relu.meshes.simplices.overlay import largest_differences
 from fe_relu.networks.nodal import NodalNetwork
@@ -213,23 +212,16 @@ def _on_overlay(
 
 
 def copied_bounds(
-    network: NodalNetwork,
-    mesh: Mesh,
-    triangles: Triangles,
-    nodes: npt.NDArray[np.int64],
-    nodal: npt.NDArray,
+    network: NodalNetwork, triangles: Triangles, nodal: npt.NDArray, shift: float
 ) -> Bounds:
-    """The bounds where the function has the network's nodal values, (k, n), those of `nodes`.
+    """The bounds where the function has the network's nodal values, (k, n).
 
-    The mesh is the network's, or the same where ranks have other shares of it.
-
-    Points may lie a little off the grid's nodes. Then the function at a point is that of the grid
-    at one shifted likewise.
+    Points may lie a little off the grid's nodes, by a shift at most, in steps. Then the function at
+    a point is that of the grid at one shifted likewise.
     """
     rounding = np.abs(triangles.values - nodal).max(initial=0)
     between = NODAL_FACTOR[network.degree] * rounding
-    shifts = mesh.shifts(triangles.points, nodes, network.degree)
-    shifted = network.steepness * shifts.max(initial=0) * network.size
+    shifted = network.steepness * shift * network.size
     roundoff = _roundoff(network, triangles)
     apart = max(rounding, network.error_bound - between)
     upper = network.error_bound + between + shifted + roundoff

@@ -47,7 +47,7 @@ class Conversion:
     Args:
         V: A scalar or blocked P1 or P2 space on straight intervals, triangles or tetrahedra.
         layout: Where the nodal values live. "replicated": all on every rank, so that no point
-            travels. "blocks": each rank has a block of the grid, or for P1 on any other mesh the
+            travels. "blocks": each rank has a block of the grid, or of any other mesh the
             cells that dolfinx gave it, and points travel to the ranks that have them. "auto":
             replicated up to `REPLICATED_VALUES` numbers, else blocks.
         levels: Of the deep network of a P2 function, see `P2Network`; 10 by default.
@@ -103,11 +103,11 @@ class Conversion:
             V.mesh,
             self.rtol,
             structured=self.structured,
-            spread=self._degree == 1 and is_spread(V.mesh.comm, self.layout, numbers),
+            spread=self._degree * is_spread(V.mesh.comm, self.layout, numbers),
         )
         object.__setattr__(self, "located", located)
         word = self.layout
-        if self._degree == 2 or not located.mesh.is_simplicial:
+        if not located.mesh.is_simplicial:
             with together(V.mesh.comm):
                 word = divided(located.mesh, word)
         layout = spread_on(V.mesh.comm, word, numbers, self._division)
@@ -193,8 +193,7 @@ class Conversion:
 
     @property
     def _owned_nodes(self) -> npt.NDArray[np.int64]:
-        nodes = node_of_dof(self.V, self.located)
-        return nodes[: self.V.dofmap.index_map.size_local]
+        return node_of_dof(self.V, self.located, slice(self.V.dofmap.index_map.size_local))
 
 
 @dataclass(frozen=True, eq=False)
@@ -226,9 +225,11 @@ def _place(columns: Any, order: Any, placed: Any) -> None:
             placed[row, k] = columns[rows * order[k] + row]
 
 
-def node_of_dof(V: fem.FunctionSpace, located: LocatedMesh) -> npt.NDArray[np.int64]:
-    """The node of each local (blocked) dof, ghosts included, as a vertex of the refined mesh."""
-    a, b = located.vertex_of_node[ends_of_dofs(V)]
+def node_of_dof(
+    V: fem.FunctionSpace, located: LocatedMesh, dofs: Any = slice(None)
+) -> npt.NDArray[np.int64]:
+    """The node of each local (blocked) dof, or of some, as a vertex of the refined mesh."""
+    a, b = located.vertex_of_node[ends_of_dofs(V)[:, dofs]]
     return a if degree_of(V) == 1 else located.mesh.midpoints(a, b)
 
 

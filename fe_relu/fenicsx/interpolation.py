@@ -20,9 +20,11 @@ from fe_relu.fenicsx.refinement import exact_certificate
 from fe_relu.fenicsx.spaces import (
     Network,
     UnsupportedFunctionError,
+    cell_dofs,
     degree_of,
     dof_coordinates,
     function_type,
+    num_dofs,
     num_outputs,
     real_parts,
     require_nodal,
@@ -40,10 +42,10 @@ from fe_relu.meshes.recognition.recognise import (
     checked_tolerance,
 )
 from fe_relu.networks.nodal import NodalNetwork, Outside, layout_of, mesh_of
-from fe_relu.networks.p1 import P1Network
 from fe_relu.networks.plan import Plan
 from fe_relu.networks.pooled import nodal_network
 from fe_relu.parallel.agreement import gathered, same_ranks, together
+from fe_relu.parallel.routing import Inquiry
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -164,22 +166,25 @@ def _(
     located = _located_on(network, V, rtol)
     if located is None:
         return None
-    nodes = node_of_dof(V, located)
     if located.division:
         nodal, mesh = network.nodal_values(_numbers_at(network, V)), located.mesh
+        dofs = np.unique(cell_dofs(V))  # others may be of cells that are far from this rank's
     else:
-        nodal, mesh = network.nodal_values(nodes), network.mesh
-    return nodal, copied_bounds(network, mesh, _triangles(V, nodal), nodes, nodal)
+        nodal, mesh = network.nodal_values(node_of_dof(V, located)), network.mesh
+        dofs = np.arange(num_dofs(V))
+    triangles, nodes = _triangles(V, nodal), node_of_dof(V, located, dofs)
+    shifts = mesh.shifts(triangles.points[:, dofs], nodes, network.degree)
+    return nodal, copied_bounds(network, triangles, nodal, float(shifts.max(initial=0)))
 
 
 def _numbers_at(network: NodalNetwork, V: fem.FunctionSpace) -> npt.NDArray[np.int64]:
-    """The numbers of a spread mesh's vertices at the local dofs, whoever holds them. Collective.
+    """The numbers of a spread mesh's nodes at the local dofs, whoever holds them. Collective."""
+    x = dof_coordinates(V, np.float64)
 
-    As values of the function whose nodal values they are: at a vertex that is its value exactly.
-    """
-    numbers = network.part.numbers().astype(np.float64)
-    found = P1Network(network.mesh, numbers, network.layout)(dof_coordinates(V).astype(np.float64))
-    return found.astype(np.int64)
+    def nearest(x: npt.NDArray, dtype: np.dtype) -> Any:
+        return network.part.nearest_nodes(x, network.degree)
+
+    return network.layout.visit(Inquiry(lambda: x, nearest, network.dtype)).numbers()[0]
 
 
 @_copied.register(Surrogate)
@@ -217,7 +222,9 @@ def _located_on(
     rtol = max(TOLERANCE, min(2 * own.slack, MOST_TOLERANCE)) if rtol is None else rtol
     if V.mesh.topology.dim != own.dim:
         return None
-    located = located_mesh(V.mesh, rtol, structured=own.is_structured, spread=own.is_partial)
+    located = located_mesh(
+        V.mesh, rtol, structured=own.is_structured, spread=own.is_partial * network.degree
+    )
     if located.mesh.is_structured != own.is_structured:
         return None
     same = located.mesh.matches(network.mesh, V.mesh.geometry.x.dtype, rtol=rtol)
@@ -293,7 +300,7 @@ def _triangles(V: fem.FunctionSpace, nodal: npt.NDArray) -> Triangles:
 
     Of quadrilaterals, the P1 function on their halves that has its values at the vertices.
     """
-    cells = V.dofmap.list[: V.mesh.topology.index_map(V.mesh.topology.dim).size_local].T
+    cells = cell_dofs(V).T
     if not _is_simplicial(V):
         cells = halved(cells)
     return Triangles.of(dof_coordinates(V), cells, nodal.astype(V.mesh.geometry.x.dtype))

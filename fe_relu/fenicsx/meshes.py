@@ -76,7 +76,7 @@ def grid_from_mesh(mesh: mesh.Mesh, *, rtol: float = TOLERANCE) -> Grid:
 
 
 def located_mesh(
-    mesh: mesh.Mesh, rtol: float, *, structured: bool = True, spread: bool = False
+    mesh: mesh.Mesh, rtol: float, *, structured: bool = True, spread: int = 0
 ) -> LocatedMesh:
     """The mesh that a dolfinx mesh is, and where its nodes are. Collective.
 
@@ -84,7 +84,8 @@ def located_mesh(
         mesh: Of straight intervals, triangles or tetrahedra.
         rtol: As for `grid_from_mesh`.
         structured: Whether a structured mesh is to be known as one, which is smaller and faster.
-        spread: Whether ranks are to hold shares of one that is not, instead of the whole.
+        spread: The degree of functions on one that is not, if ranks are to hold shares of it
+            instead of the whole, else 0.
 
     Raises:
         UnsupportedFunctionError: Cells are of another kind.
@@ -101,7 +102,7 @@ def located_mesh(
         return _located_quadrilaterals(mesh, found)
     if found is not None:
         return LocatedMesh(*found)
-    return located_shares(mesh) if spread else located_simplices(mesh)
+    return located_shares(mesh, spread) if spread else located_simplices(mesh)
 
 
 def _located_quadrilaterals(
@@ -119,9 +120,9 @@ def _located_quadrilaterals(
         return LocatedMesh(QuadrilateralMesh(points, cells[:, order_of(*cells)]), place)
 
 
-def located_shares(mesh: mesh.Mesh) -> LocatedMesh:
+def located_shares(mesh: mesh.Mesh, degree: int) -> LocatedMesh:
     """The same as simplices that stay on the ranks that have them. Collective."""
-    nodes, partition = mesh.geometry.index_map(), partition_of(mesh)
+    nodes, partition = mesh.geometry.index_map(), partition_of(mesh, degree)
     every = np.arange(nodes.size_local + nodes.num_ghosts, dtype=np.int32)
     return LocatedMesh(partition.mesh, nodes.local_to_global(every), partition)
 

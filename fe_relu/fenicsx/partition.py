@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,14 +11,17 @@ import numpy.typing as npt
 
 from fe_relu.basics.ordering import distinct, inverse, order_of, sorted_columns
 from fe_relu.fenicsx import compat
+from fe_relu.fenicsx.spaces import numbers_of_edges
 from fe_relu.meshes.recognition.boxes import located_box
 from fe_relu.meshes.recognition.recognise import MeshCells
 from fe_relu.meshes.simplices.checks import checked_arrays, require_mesh
 from fe_relu.meshes.simplices.location.neighbours import neighbours
+from fe_relu.meshes.simplices.nodes import pairs
 from fe_relu.meshes.simplices.ring import boundary, ring_around
 from fe_relu.meshes.simplices.sharing.directory import Directory, Frame, entries
-from fe_relu.meshes.simplices.sharing.share import Share
-from fe_relu.meshes.simplices.sharing.spread import Extent, Partition, SpreadMesh, mark_of
+from fe_relu.meshes.simplices.sharing.partition import Holders, Partition
+from fe_relu.meshes.simplices.sharing.share import Numbering, Share
+from fe_relu.meshes.simplices.sharing.spread import Extent, SpreadMesh, mark_of
 from fe_relu.meshes.stars.box import Box
 from fe_relu.parallel.agreement import gather_columns, largest, together
 from fe_relu.parallel.exchange import Parcels, exchange_on
@@ -31,8 +35,12 @@ Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 
-def partition_of(mesh: mesh.Mesh) -> Partition:
+def partition_of(mesh: mesh.Mesh, degree: int = 1) -> Partition:
     """The mesh as its ranks have it, numbered as its geometry nodes are. Collective.
+
+    Args:
+        mesh: Of straight intervals, triangles or tetrahedra.
+        degree: Of functions on it: 1, or 2 for nodes in the middle of its edges too.
 
     Raises:
         ValueError: Cells overlap, have no volume, or are slit apart, as far as one rank sees or, in
@@ -41,11 +49,20 @@ def partition_of(mesh: mesh.Mesh) -> Partition:
     comm, dim = mesh.comm, mesh.topology.dim
     nodes = mesh.geometry.index_map()
     number = nodes.local_to_global(np.arange(nodes.size_local + nodes.num_ghosts, dtype=np.int32))
-    owned = compat.geometry_dofmap(mesh)[: mesh.topology.index_map(dim).size_local].T
+    cells = compat.geometry_dofmap(mesh).T
+    owned = cells[:, : mesh.topology.index_map(dim).size_local]
     points = mesh.geometry.x[:, :dim].T.astype(np.float64) + 0.0
     starts = np.append(0, np.cumsum(gather_columns(comm, np.array([[nodes.size_local]]))[0]))
 
-    vertices, number, cells, own_cells = _with_neighbours(comm, starts, points, number, owned)
+    edges = numbers_of_edges(mesh) if degree == 2 else np.empty((0, cells.shape[1]), np.int64)
+    kept = [number[: nodes.size_local]]
+    for ends, numbers in zip(pairs(dim + 1), edges, strict=False):
+        first, end = mesh.topology.index_map(1).local_range
+        kept.append(number[cells[list(ends)][:, (first <= numbers) & (numbers < end)]].ravel())
+
+    vertices, number, cells, own_cells, joints = _with_neighbours(
+        comm, starts, points, number, owned, edges[:, : owned.shape[1]], np.concatenate(kept)
+    )
     size = largest(comm, float(np.abs(vertices).max(initial=0)))
     with together(comm):
         if cells.size:
@@ -58,8 +75,7 @@ def partition_of(mesh: mesh.Mesh) -> Partition:
         ring, held, held_is_own = _ring_here(comm, vertices, number, cells, own_cells)
     share = Share(
         vertices,
-        number,
-        _owned(number, starts[comm.rank], starts[comm.rank + 1]),
+        Numbering.of(number, starts[comm.rank], starts[comm.rank + 1]),
         np.hstack([cells, held]),
         np.concatenate([own_cells, held_is_own]),
         ring,
@@ -75,15 +91,43 @@ def partition_of(mesh: mesh.Mesh) -> Partition:
         -largest(comm, -step),
         sum(_total(comm, mark >> k & 0xFFFF) << k for k in range(0, 64, 16)) % (1 << 64),
     )
-    spread = SpreadMesh(share, extent)
-    holders, directory = _users(comm, starts, number), _directory(comm, share, extent)
+    directory = _directory(comm, share, extent)
     _require_joined(comm, share, directory)
-    return Partition(spread, comm.rank, starts, holders, directory)
+    holders, num_nodes = [Holders(starts, *_users(comm, starts, number))], 0
+    if degree == 2:
+        num_own = mesh.topology.index_map(1).size_local
+        share, node_starts = _with_nodes(comm, share, starts, num_own, joints)
+        nodes, num_nodes = share.refined(2).numbers(), int(node_starts[-1])
+        holders.append(Holders(node_starts, *_users(comm, node_starts, nodes)))
+    spread = SpreadMesh(share, extent, num_nodes)
+    return Partition(spread, comm.rank, directory, tuple(holders))
 
 
-def _owned(number: Ints, first: int, end: int) -> Ints:
-    places = np.flatnonzero((first <= number) & (number < end))
-    return places[order_of(number[places])]
+def _with_nodes(
+    comm: MPI.Comm, share: Share, starts: Ints, num_own_edges: int, joints: Ints
+) -> tuple[Share, Ints]:
+    """The share with numbers of its nodes: each rank's own are its vertices, then its edges.
+
+    Args:
+        comm: The ranks.
+        share: Without them.
+        starts: Rank r owns the vertices starts[r] … starts[r + 1] − 1.
+        num_own_edges: How many edges this rank owns.
+        joints: Both ends of edges, as vertices of the share, and the edge's number among edges.
+
+    Returns:
+        The share, and where the nodes of each rank start.
+    """
+    edge_starts = np.append(0, np.cumsum(gather_columns(comm, np.array([[num_own_edges]]))[0]))
+    ends, numbers, nodes = joints[:2], joints[2], share.nodes
+    edges = np.empty(nodes.edges.shape[1], np.int64)
+    edges[nodes.edge_of(*ends)] = numbers
+    owner, vertices = np.searchsorted(edge_starts, edges, side="right") - 1, share.numbers()
+    before = edge_starts[np.searchsorted(starts, vertices, side="right") - 1]
+    of_whole = np.concatenate([vertices + before, edges + starts[owner + 1]])
+    node_starts = starts + edge_starts
+    numbering = Numbering.of(of_whole, node_starts[comm.rank], node_starts[comm.rank + 1])
+    return replace(share, node_numbering=numbering), node_starts
 
 
 def _total(comm: MPI.Comm, own: int) -> int:
@@ -124,16 +168,36 @@ def _rows(sent: npt.NDArray[np.uint8], count: int) -> Ints:
 
 
 def _with_neighbours(
-    comm: MPI.Comm, starts: Ints, points: Floats, number: Ints, owned: Ints
-) -> tuple[Floats, Ints, Ints, npt.NDArray[np.bool_]]:
+    comm: MPI.Comm,
+    starts: Ints,
+    points: Floats,
+    number: Ints,
+    owned: Ints,
+    edges: Ints,
+    kept: Ints,
+) -> tuple[Floats, Ints, Ints, npt.NDArray[np.bool_], Ints]:
     """The cells of this rank and those of others that share a vertex with them, as in a `Share`.
 
+    Those around further vertices too, which a rank may own without having a cell there: on a part
+    of a mesh, for one.
+
+    Args:
+        comm: The ranks.
+        starts: Rank r owns the vertices starts[r] … starts[r + 1] − 1.
+        points: Coordinates of local nodes, shape (dim, n).
+        number: Their numbers among those of all ranks.
+        owned: The nodes of this rank's cells, shape (dim + 1, m).
+        edges: The numbers of the cells' edges, one row each, or no rows.
+        kept: The numbers of the further vertices.
+
     Returns:
-        Coordinates and numbers of the vertices, the cells, and which of them are this rank's own.
+        Coordinates and numbers of the vertices, the cells, which of them are this rank's own, and
+        of each of the cells' edges both ends and the number; of each row of edges one.
     """
     dim, corners = len(points), number[owned]
-    met, ranks = _meeting(comm, starts, distinct(corners)[0])
-    described = np.vstack([corners, points[:, owned].reshape(dim * (dim + 1), -1).view(np.int64)])
+    met, ranks = _meeting(comm, starts, distinct(np.append(corners, kept))[0])
+    at = points[:, owned].reshape(dim * (dim + 1), -1).view(np.int64)
+    described = np.vstack([corners, edges, at])
     addressed, packed = np.unique(ranks), []
     for rank in addressed:
         meets = np.isin(corners, met[ranks == rank]).any(axis=0)
@@ -141,11 +205,21 @@ def _with_neighbours(
     _, sent = exchange_on(comm).send([int(rank) for rank in addressed], packed)
     every = np.hstack([described, *(_rows(part, len(described)) for part in sent)])
 
-    corners, places = every[: dim + 1], np.ascontiguousarray(every[dim + 1 :]).view(np.float64)
-    known, at, local = _numbered(corners, places.reshape(dim, dim + 1, -1))
+    corners, edges, places = np.split(every, [dim + 1, dim + 1 + len(edges)])
+    everywhere = np.ascontiguousarray(places).view(np.float64).reshape(dim, dim + 1, -1)
+    known, coordinates, local = _numbered(corners, everywhere)
+    both = list(zip(pairs(dim + 1), edges, strict=False))
+    joints = [np.stack([local[i], local[j], numbers]) for (i, j), numbers in both]
     cells = sorted_columns(local)
     along = order_of(*cells)
-    return at, known, cells[:, along], along < owned.shape[1]
+    own = along < owned.shape[1]
+    return (
+        coordinates,
+        known,
+        cells[:, along],
+        own,
+        np.hstack([np.empty((3, 0), np.int64), *joints]),
+    )
 
 
 def _numbered(numbers: Ints, at: Floats) -> tuple[Ints, Floats, Ints]:
@@ -249,10 +323,10 @@ def _require_joined(comm: MPI.Comm, share: Share, directory: Directory) -> None:
     x = share.vertices[:, rim]
     positions, ranks = directory.candidates(x, np.arange(rim.size), 0.0, comm.rank)
     parcels = Parcels.of(ranks, comm.size, positions)
-    told = np.vstack([x.view(np.int64), share.global_numbers[rim]])
+    told = np.vstack([x.view(np.int64), share.numbers()[rim]])
     _, sent = exchange_on(comm).send(parcels.ranks, parcels.pack(told))
     heard = np.hstack([np.empty((len(told), 0), np.int64), *(_rows(p, len(told)) for p in sent)])
-    every = np.hstack([heard, np.vstack([share.vertices.view(np.int64), share.global_numbers])])
+    every = np.hstack([heard, np.vstack([share.vertices.view(np.int64), share.numbers()])])
     every = every[:, order_of(*every)]
     same = (every[:-1, 1:] == every[:-1, :-1]).all(axis=0) & (every[-1, 1:] != every[-1, :-1])
     with together(comm):

@@ -40,7 +40,9 @@ def penalty_rows(form: ufl.Form, mesh: Any) -> sparse.csr_array:
         require_nodal(V)
         if V.value_shape or degree_of(V) != 1:
             raise ValueError("a penalty is a form in a scalar space of degree 1")
-    located = located_mesh(V.mesh, TOLERANCE, structured=mesh.is_structured, spread=mesh.is_partial)
+    located = located_mesh(
+        V.mesh, TOLERANCE, structured=mesh.is_structured, spread=int(mesh.is_partial)
+    )
     with together(V.mesh.comm):
         if not located.mesh.matches(mesh, V.mesh.geometry.x.dtype, rtol=TOLERANCE):
             raise ValueError("the penalty is a form on another mesh than the network's")

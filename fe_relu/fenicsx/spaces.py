@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from fe_relu.basics.refusals import not_installed
 from fe_relu.fenicsx import compat
+from fe_relu.meshes.simplices.nodes import pairs
 from fe_relu.networks.nodal import is_complex
 
 if TYPE_CHECKING:
@@ -197,11 +198,40 @@ def ends_of_dofs(V: fem.FunctionSpace) -> npt.NDArray[np.int32]:
     return ends
 
 
-def dof_coordinates(V: fem.FunctionSpace) -> npt.NDArray:
-    """Of each local (blocked) dof, shape (gdim, d), in the type of the mesh."""
+def numbers_of_edges(mesh: mesh.Mesh) -> npt.NDArray[np.int64]:
+    """Of each local cell, ghosts last, the numbers of its edges among those of all, (edges, m).
+
+    Edges join the corners that `pairs` says, as the cell has them.
+    """
+    import basix
+
+    dim, topology = mesh.topology.dim, mesh.topology
+    topology.create_entities(1)
+    if dim == 1:
+        cells = topology.index_map(1)
+        edges = np.arange(cells.size_local + cells.num_ghosts, dtype=np.int32)[None]
+    else:
+        topology.create_connectivity(dim, 1)
+        known = {
+            tuple(sorted(ends)): k for k, ends in enumerate(basix.topology(mesh.basix_cell())[1])
+        }
+        edges = topology.connectivity(dim, 1).array.reshape(-1, len(known)).T
+        edges = edges[[known[pair] for pair in pairs(dim + 1)]]
+    numbers = topology.index_map(1).local_to_global(np.ascontiguousarray(edges).ravel())
+    return numbers.reshape(edges.shape)
+
+
+def dof_coordinates(V: fem.FunctionSpace, dtype: npt.DTypeLike = None) -> npt.NDArray:
+    """Of each local (blocked) dof, shape (gdim, d), in the type of the mesh, or another."""
     x = V.mesh.geometry.x[:, : V.mesh.geometry.dim].T
+    x = x.astype(x.dtype if dtype is None else dtype, copy=False)
     a, b = ends_of_dofs(V)
     return x[:, a] if degree_of(V) == 1 else (x[:, a] + x[:, b]) / 2
+
+
+def cell_dofs(V: fem.FunctionSpace) -> npt.NDArray:
+    """The (blocked) dofs of each of this rank's own cells, shape (cells, dofs of a cell)."""
+    return V.dofmap.list[: V.mesh.topology.index_map(V.mesh.topology.dim).size_local]
 
 
 def num_dofs(V: fem.FunctionSpace) -> int:

@@ -234,7 +234,7 @@ class NodalNetwork:
             terms.alike("roots", root)
             terms.all_alike(facts_of(self))
         values = self.layout.refined(self.degree).gather(self.values, root)
-        mesh, order = self.layout.gather_mesh(self.mesh, root)
+        mesh, order = self.layout.gather_mesh(self.mesh, self.degree, root)
         if values is None:
             return None
         return replace(self, mesh=mesh, values=values[..., order], layout=Alone())

@@ -117,8 +117,8 @@ class Layout(Protocol):
         """The values (…, n) of the whole mesh from those of parts; on root alone if given."""
         ...
 
-    def gather_mesh(self, mesh: Any, root: int | None = None) -> tuple[Any, Any]:
-        """The whole of a mesh, and which of this one's each of its vertices is; likewise."""
+    def gather_mesh(self, mesh: Any, degree: int, root: int | None = None) -> tuple[Any, Any]:
+        """The whole of a mesh, and which of this one's each of its nodes is; likewise."""
         ...
 
     def collect(
@@ -150,7 +150,7 @@ class _Whole:
     def fetch(self, values: npt.NDArray, vertices: npt.NDArray[np.int64]) -> npt.NDArray:
         return values[:, vertices]
 
-    def gather_mesh(self, mesh: Any, root: int | None = None) -> tuple[Any, Any]:
+    def gather_mesh(self, mesh: Any, degree: int, root: int | None = None) -> tuple[Any, Any]:
         return mesh, slice(None)
 
     def collect(
@@ -239,10 +239,11 @@ class Spread:
     def gather(self, values: npt.NDArray, root: int | None = None) -> npt.NDArray | None:
         return redistribute.gather_parts(self.comm, self.division, values, root)
 
-    def gather_mesh(self, mesh: Any, root: int | None = None) -> tuple[Any, Any]:
+    def gather_mesh(self, mesh: Any, degree: int, root: int | None = None) -> tuple[Any, Any]:
         if not mesh.is_partial:
             return mesh, slice(None)
-        gathered = [agreement.gather_columns(self.comm, part, root) for part in mesh.contribution]
+        own = mesh.contribution(degree)
+        gathered = [agreement.gather_columns(self.comm, part, root) for part in own]
         with self.together():
             return mesh.joined(*gathered) if root in (None, self.comm.rank) else (None, None)
 

@@ -222,7 +222,7 @@ class SimplexMesh:
     @cached_property
     def nodes(self) -> Nodes:
         """Vertices, then the middles of edges in increasing order of (lower, higher vertex)."""
-        return Nodes.of(self)
+        return Nodes.of(self.vertex_array, self.cell_array)
 
     def edges(self) -> EdgeNodes:
         """All edges, and their nodes in `refined(2)`."""

@@ -9,16 +9,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from fe_relu.basics.ordering import distinct, sorted_columns
 from fe_relu.meshes.grid.midpoints import bump_size
 from fe_relu.meshes.mesh import EdgeNodes
-
-if TYPE_CHECKING:
-    from fe_relu.meshes.simplices.mesh import SimplexMesh
 
 
 def pairs(corners: int) -> list[tuple[int, int]]:
@@ -26,66 +23,64 @@ def pairs(corners: int) -> list[tuple[int, int]]:
     return [(i, j) for j in range(corners) for i in range(j)]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Nodes:
-    """The nodes of P2 functions: the vertices of a mesh, then the middles of its edges.
+    """The nodes of P2 functions: the vertices of cells, then the middles of their edges.
 
     Args:
-        mesh: The mesh.
+        corners: Coordinates of the vertices, shape (dim, n).
         edges: Lower and higher vertex of each edge, in increasing order, shape (2, edges).
     """
 
-    mesh: SimplexMesh
+    corners: npt.NDArray[np.float64]
     edges: npt.NDArray[np.int64]
 
     @staticmethod
-    def of(mesh: SimplexMesh) -> Nodes:
-        cells, n = np.sort(mesh.cells(), axis=0), mesh.num_vertices
+    def of(vertices: npt.NDArray[np.float64], cells: npt.NDArray[np.int64]) -> Nodes:
+        """Of all vertices (dim, n), and the edges of cells (dim + 1, m)."""
+        cells, n = sorted_columns(cells), vertices.shape[1]
         keys = np.concatenate([cells[i] * n + cells[j] for i, j in pairs(len(cells))])
-        edges = np.stack(np.divmod(np.unique(keys), n))
+        edges = np.stack(np.divmod(distinct(keys)[0], max(n, 1)))
         edges.flags.writeable = False
-        return Nodes(mesh, edges)
+        return Nodes(vertices, edges)
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Nodes) and self.mesh == other.mesh
-
-    def __hash__(self) -> int:
-        return hash(self.mesh)
+    @property
+    def num_corners(self) -> int:
+        return self.corners.shape[1]
 
     @property
     def num_vertices(self) -> int:
-        return self.mesh.num_vertices + self.edges.shape[1]
+        return self.num_corners + self.edges.shape[1]
 
     def vertices(self) -> npt.NDArray[np.float64]:
         """Coordinates of the nodes, shape (dim, num_vertices)."""
-        vertices = self.mesh.vertices()
-        a, b = vertices[:, self.edges[0]], vertices[:, self.edges[1]]
-        return np.concatenate([vertices, a + (b - a) / 2], axis=1)
+        a, b = self.corners[:, self.edges[0]], self.corners[:, self.edges[1]]
+        return np.concatenate([self.corners, a + (b - a) / 2], axis=1)
 
     @property
     def numbered(self) -> EdgeNodes:
         """The nodes of vertices and edges."""
-        n = self.mesh.num_vertices
+        n = self.num_corners
         return EdgeNodes(np.arange(n), self.edges, np.arange(n, self.num_vertices))
 
     def surpluses(self, values: npt.NDArray) -> npt.NDArray:
         """Of each edge, from values (k, n) at the nodes."""
-        n, half = self.mesh.num_vertices, values.dtype.type(0.5)
+        n, half = self.num_corners, values.dtype.type(0.5)
         a, b = values[:, self.edges[0]], values[:, self.edges[1]]
         return values[:, n:] - half * (a + b)
 
     @cached_property
     def _keys(self) -> npt.NDArray[np.int64]:
-        return self.edges[0] * self.mesh.num_vertices + self.edges[1]
+        return self.edges[0] * self.num_corners + self.edges[1]
 
     def edge_of(self, a: npt.NDArray[np.int64], b: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """The number of the edge between vertices a and b, −1 where there is none.
 
-        Numbers from `mesh.num_vertices` on are vertices of the ring, of which the mesh has no edge.
+        Numbers from `num_corners` on are vertices of the ring, of which the mesh has no edge.
         """
-        wanted = np.minimum(a, b) * self.mesh.num_vertices + np.maximum(a, b)
+        wanted = np.minimum(a, b) * self.num_corners + np.maximum(a, b)
         places = np.searchsorted(self._keys, wanted).clip(max=max(self._keys.size - 1, 0))
-        is_edge = (self._keys[places] == wanted) & (np.maximum(a, b) < self.mesh.num_vertices)
+        is_edge = (self._keys[places] == wanted) & (np.maximum(a, b) < self.num_corners)
         return np.where(is_edge, places, -1)
 
     def of_cells(self, cells: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
@@ -106,7 +101,7 @@ class Nodes:
                 f"{np.count_nonzero(missing)} of {missing.size} pairs of vertices have no edge, "
                 f"the first is {a[first]} and {b[first]}"
             )
-        return np.where(a == b, a, self.mesh.num_vertices + edges)
+        return np.where(a == b, a, self.num_corners + edges)
 
 
 def bump_sizes(surpluses: npt.NDArray) -> npt.NDArray[np.float64]:

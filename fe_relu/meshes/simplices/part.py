@@ -54,6 +54,9 @@ class Whole:
 
     def largest_bump(self, values: npt.NDArray) -> float:
         """Sup |P2 function − its P1 part|; on tetrahedra a bound, attained for some."""
-        nodes: Nodes = self.mesh.nodes
-        cells = nodes.of_cells(self.mesh.cells())
-        return float(bump_sizes(nodes.surpluses(values)[:, cells]).max(initial=0))
+        return largest_bump(self.mesh.nodes, self.mesh.cells(), values)
+
+
+def largest_bump(nodes: Nodes, cells: npt.NDArray[np.int64], values: npt.NDArray) -> float:
+    """Sup |P2 function − its P1 part| over cells, of values (k, n) at the nodes; see `Whole`."""
+    return float(bump_sizes(nodes.surpluses(values)[:, nodes.of_cells(cells)]).max(initial=0))

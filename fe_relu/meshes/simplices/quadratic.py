@@ -64,13 +64,13 @@ class QuadraticTable(Table):
     levels: int
 
     @staticmethod
-    def on(mesh: Any, values: npt.NDArray, levels: int) -> QuadraticTable:
-        """From nodal values (k, n) on the mesh's nodes."""
-        nodes, locator, edges = mesh.nodes, mesh.locator, mesh.cell_edges
+    def on(part: Any, values: npt.NDArray, levels: int, *, partial: bool = False) -> QuadraticTable:
+        """From nodal values (k, n) on the nodes of a mesh or of a rank's share of one."""
+        nodes, locator, edges = part.nodes, part.locator, part.cell_edges
         with np.errstate(over="ignore", invalid="ignore"):  # then scaled ones are read
             entries = _rows(locator, nodes, edges, values)
         return QuadraticTable(
-            locator, entries, nodes=nodes, nodal=values, edges=edges, levels=levels
+            locator, entries, partial, nodes=nodes, nodal=values, edges=edges, levels=levels
         )
 
     @property
@@ -111,7 +111,7 @@ class QuadraticTable(Table):
 
 
 def _rows(locator: Locator, nodes: Nodes, edges: Edges, values: npt.NDArray) -> npt.NDArray:
-    vertices = Table.of(locator, values[:, : nodes.mesh.num_vertices]).entries
+    vertices = Table.of(locator, values[:, : nodes.num_corners]).entries
     return np.concatenate([vertices, nodes.surpluses(values)[:, edges.order].T])
 
 

@@ -86,7 +86,7 @@ class Directory:
         rows = [np.ascontiguousarray(row[positions], np.float64) for row in x]
         where = self.frame, self.starts, self.ranks, self.boxes
         points = rows[0], rows[min(1, len(rows) - 1)], rows[-1]
-        room, count = 0, positions.size  # mostly there is one other rank a point
+        room, count = -1, positions.size  # mostly there is one other rank a point
         while room < count:
             room = count
             found, by = np.empty(room, np.int64), np.empty(room, np.int32)

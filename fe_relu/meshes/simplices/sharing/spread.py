@@ -14,8 +14,7 @@ import numpy.typing as npt
 from fe_relu.basics.compiled import compiled
 from fe_relu.basics.ordering import inverse, order_of, sorted_columns
 from fe_relu.meshes.simplices.mesh import ROUNDOFF_UNITS, SimplexMesh
-from fe_relu.meshes.simplices.sharing.directory import Directory
-from fe_relu.meshes.simplices.sharing.share import Share, require_p1
+from fe_relu.meshes.simplices.sharing.share import Share
 
 Ints = npt.NDArray[np.int64]
 
@@ -46,6 +45,13 @@ class Extent(NamedTuple):
         return float(ROUNDOFF_UNITS * np.finfo(dtype).eps * size)
 
 
+@dataclass(frozen=True)
+class SpreadNodes:
+    """The nodes of P2 functions on a mesh that no rank holds whole, of which each has a share."""
+
+    num_vertices: int
+
+
 @dataclass(frozen=True, eq=False)
 class SpreadMesh:
     """A mesh whose cells live on the ranks that have them in dolfinx; see `meshes.mesh.Mesh`.
@@ -55,6 +61,7 @@ class SpreadMesh:
     Args:
         share: What this rank holds.
         extent: What all know.
+        num_nodes: Of P2 functions on the whole mesh, where these are shared out.
     """
 
     is_partial = True
@@ -64,12 +71,13 @@ class SpreadMesh:
 
     share: Share
     extent: Extent
+    num_nodes: int = 0
 
     @cached_property
     def digest(self) -> bytes:
         share = self.share
         digest = hashlib.blake2b(repr(self.extent).encode(), digest_size=32)
-        for array in (share.vertices, share.global_numbers, share.own, share.cells, share.mine):
+        for array in (share.vertices, share.numbers(), share.own, share.cells, share.mine):
             digest.update(np.ascontiguousarray(array))
         return digest.digest()
 
@@ -102,31 +110,54 @@ class SpreadMesh:
 
     def cells(self) -> Ints:
         """The cells that are this rank's own, by the places of their corners among `vertices`."""
-        own = self.share.mine & (self.share.cells.max(axis=0) < self.share.num_vertices)
-        return self.share.cells[:, own]
+        return self.share.own_cells
 
-    @property
-    def contribution(self) -> tuple[npt.NDArray[np.float64], Ints]:
-        """What `joined` wants: the vertices that count for this rank, and its cells.
+    def contribution(self, degree: int) -> tuple[npt.NDArray, ...]:
+        """What `joined` wants of this rank.
 
-        Vertices are by increasing number in the whole mesh, corners are those numbers.
+        The vertices that count for it, by increasing number; its cells, corners by those numbers;
+        and for P2 functions the nodes at those vertices, and both ends and the node of its edges.
         """
         share = self.share
-        return share.vertices[:, share.own], share.global_numbers[self.cells()]
+        cells = share.numbers()[share.own_cells]
+        if degree == 1:
+            return share.vertices[:, share.own], cells
+        numbers, (places, edges) = share.refined(2), share.own_edges
+        ends = share.numbers()[edges]
+        nodes = numbers.numbers()[places]
+        return (
+            share.vertices[:, share.own],
+            cells,
+            numbers.numbers()[None, share.own],
+            np.concatenate([ends, nodes[None]]),
+        )
 
     @staticmethod
-    def joined(vertices: npt.NDArray, cells: Ints) -> tuple[SimplexMesh, Ints]:
+    def joined(vertices: npt.NDArray, cells: Ints, *nodes: Ints) -> tuple[SimplexMesh, Ints]:
         """The whole mesh from the contributions of all ranks, side by side.
 
-        And for each of its vertices, which it is of these.
+        And for each of its vertices, or of the nodes of P2 functions, which it is of these.
         """
         order = order_of(*vertices)
-        cells = sorted_columns(inverse(order)[cells])
-        return SimplexMesh(vertices[:, order], cells[:, order_of(*cells)]), order
+        place = inverse(order)
+        cells = sorted_columns(place[cells])
+        mesh = SimplexMesh(vertices[:, order], cells[:, order_of(*cells)])
+        if not nodes:
+            return mesh, order
+        at_vertices, (a, b, at_edges) = nodes
+        everywhere = np.empty(mesh.nodes.num_vertices, np.int64)
+        everywhere[: order.size] = at_vertices[0, order]
+        everywhere[mesh.midpoints(place[a], place[b])] = at_edges
+        return mesh, everywhere
 
-    def refined(self, factor: int) -> SpreadMesh:
-        require_p1(factor)
-        return self
+    def refined(self, factor: int) -> SpreadMesh | SpreadNodes:
+        return self if factor == 1 else SpreadNodes(self.num_nodes)
+
+    def midpoints(self, a: Ints, b: Ints) -> Ints:
+        """As of a `SimplexMesh`, of vertices that are in this rank's share."""
+        share = self.share
+        nodes = share.nodes.between(share.local_numbers(a), share.local_numbers(b))
+        return share.refined(2).numbers()[nodes]
 
     def resolution(self, dtype: Any = np.float64, points: npt.NDArray | None = None) -> float:
         """As of a `SimplexMesh`."""
@@ -137,8 +168,8 @@ class SpreadMesh:
 
     def shifts(self, points: npt.NDArray, nodes: Ints, degree: int) -> npt.NDArray:
         """As of a `SimplexMesh`, of vertices that are in this rank's share."""
-        require_p1(degree)
-        there = self.share.vertices[:, self.share.local_numbers(nodes)]
+        places = self.share.refined(degree).local_numbers(nodes)
+        there = (self.share.vertices if degree == 1 else self.share.nodes.vertices())[:, places]
         return np.abs(points - there).sum(axis=0) / self.step
 
     def matches(self, other: Any, dtype: Any = np.float64, *, rtol: float = 0.0) -> bool:
@@ -163,69 +194,3 @@ def _mark(words: Any, cells: Any) -> Any:
                 one ^= one >> np.uint64(29)
         total += one
     return total
-
-
-@dataclass(frozen=True)
-class Partition:
-    """Who holds what of a mesh, as one rank knows it; see `fe_relu.parallel.layouts.Division`.
-
-    Args:
-        mesh: The mesh.
-        rank: This rank.
-        starts: Rank r owns the vertices starts[r] … starts[r + 1] − 1.
-        holders_of_own: All pairs of a vertex that this rank owns and a rank in whose share it is:
-            the vertices, increasing, and the ranks.
-        directory: Who may hold a point.
-    """
-
-    asks_several = True
-
-    mesh: SpreadMesh
-    rank: int
-    starts: Ints
-    holders_of_own: tuple[Ints, Ints]
-    directory: Directory
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Partition) and self.mesh == other.mesh
-
-    def __hash__(self) -> int:
-        return hash(self.mesh)
-
-    @property
-    def num_vertices(self) -> int:
-        return self.mesh.num_vertices
-
-    def part(self, rank: int) -> Share:
-        """The share of this rank, which knows no other."""
-        assert rank == self.rank
-        return self.mesh.share
-
-    def side_by_side(self) -> Ints:
-        """The numbers of the vertices that count for each rank, rank by rank."""
-        return np.arange(self.num_vertices)
-
-    def owners(self, vertices: Ints) -> Ints:
-        """The one rank that each vertex counts for."""
-        return np.searchsorted(self.starts, vertices, side="right") - 1
-
-    def holders(self, vertices: Ints) -> tuple[Ints, Ints]:
-        """Every rank that holds one of the vertices that count for this rank: (position, rank)."""
-        owned, ranks = self.holders_of_own
-        order = order_of(vertices)
-        first = np.searchsorted(owned, vertices[order])
-        counts = np.searchsorted(owned, vertices[order], side="right") - first
-        each = np.repeat(np.arange(order.size), counts)
-        within = np.arange(each.size) - (np.cumsum(counts) - counts)[each]
-        return order[each], ranks[first[each] + within]
-
-    def candidates(
-        self, x: npt.NDArray, positions: Ints, dtype: np.dtype
-    ) -> tuple[Ints, npt.NDArray]:
-        """The other ranks that may answer the points x[:, positions]: (position, rank)."""
-        near = self.mesh.extent.roundoff(np.result_type(x.dtype, np.float32))
-        return self.directory.candidates(x, positions, near, self.rank)
-
-    def refined(self, factor: int) -> Partition:
-        require_p1(factor)
-        return self
