@@ -376,3 +376,25 @@ def test_other_layers_are_interpolated(comm):
         nodes = V.tabulate_dof_coordinates()[:, :2].T
         assert_allclose(back.x.array, network(nodes), atol=1e-14)
         assert certificate.upper == np.inf
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_a_pooling_takes_as_many_rows_as_it_says(rows):
+    with pytest.raises(ValueError, match=f"takes 2 rows, not {rows}"):
+        fe_relu.Pooling([[0], [1]], 2)(np.ones((rows, 4)))
+
+
+def test_a_kind_is_a_word():
+    with pytest.raises(ValueError, match="kind must be"):
+        fe_relu.Pooling([[0], [1]], 2, ["product"])
+
+
+def test_bounds_of_products_are_as_wide_as_the_roundoff_of_the_type():
+    for dtype in (np.float32, np.float64):
+        one = fe_relu.Affine(np.eye(2, dtype=dtype), np.zeros(2, dtype))
+        last = fe_relu.Affine(np.eye(1, dtype=dtype), np.zeros(1, dtype))
+        found = fe_relu.bounds(
+            fe_relu.PoolingNetwork((one, fe_relu.Pooling([[0], [1]], 2), last)), ((1, 2), (1, 3))
+        )
+        assert 6 <= found.upper[0] <= 6 * (1 + 20 * np.finfo(dtype).eps)
+        assert 1 >= found.lower[0] >= 1 - 40 * np.finfo(dtype).eps

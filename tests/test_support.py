@@ -201,3 +201,81 @@ def test_refusals():
         fe_relu.support(np.sin, ((0, 6), (0, 6)))
     with pytest.raises(ValueError, match="in 2-D and 1-D; they must"):
         fe_relu.support_error(around(24), fe_relu.Support.of_polygon([[0.0, 1.0]]))
+
+
+# What anybody may pass
+
+
+BAD = {
+    "cells out of range": ([[0, 1, 0], [0, 0, 1]], [[0], [1], [3]], ValueError, "not there"),
+    "negative": ([[0, 1, 0], [0, 0, 1]], [[0], [1], [-1]], ValueError, "not there"),
+    "NaN": ([[0, np.nan, 0], [0, 0, 1]], [[0], [1], [2]], ValueError, "NaN or infinite"),
+    "rows of points": (np.zeros((5, 2)), [[0], [1], [2]], ValueError, "shape"),
+    "intervals in 2-D": ([[0, 1, 0], [0, 0, 1]], [[0], [1]], ValueError, "shape"),
+    "tetrahedra": (np.eye(3, 4), [[0], [1], [2], [3]], ValueError, "1-D and 2-D"),
+    "cells that are no integers": ([[0, 1, 0], [0, 0, 1]], [[0.0], [1], [2]], TypeError, "integer"),
+    "empty in 3-D": (np.empty((3, 0)), np.empty((4, 0), int), ValueError, "shape|1-D and 2-D"),
+    "vertices of words": ([["a"]], [[0], [0]], TypeError, "real numbers"),
+    "too large": ([[0, 1e160, 0], [0, 0, 1e160]], [[0], [1], [2]], ValueError, "rescale"),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_what_is_no_union_of_simplices_is_refused(what):
+    vertices, cells, error, words = BAD[what]
+    with pytest.raises(error, match=words):
+        fe_relu.Support(vertices, cells)
+
+
+def test_what_is_given_stays_as_it_is_and_triangles_are_turned():
+    vertices, cells = np.array([[0.0, 0, 1], [0, 2, 0]]), np.array([[0], [1], [2]])
+    found = fe_relu.Support(vertices, cells)
+    vertices[0, 2], cells[0, 0] = 7, 1
+    assert found.measure == 1
+    assert [area(loop) for loop in found.boundary()] == [1]
+    assert found.distance([[0.2], [0.2]]) == 0
+    assert fe_relu.Support([[0, 1]], [[1], [0]]).measure == 1
+    assert fe_relu.Support(np.empty((1, 0)), np.empty((2, 0), int)).is_empty
+
+
+def test_triangles_without_area_count_for_nothing():
+    flat = fe_relu.Support([[0, 1, 2, 0, 1, 0], [0, 0, 0, 1, 1, 2]], [[0, 3], [1, 4], [2, 5]])
+    assert flat.distance([[5.0], [0.0]])[0] == np.hypot(4, 1)
+    assert fe_relu.Support([[0, 1, 2], [0, 0, 0]], [[0], [1], [2]]).is_empty
+
+
+def test_polygons_do_not_depend_on_numbers_and_pass_no_vertex_twice(rng):
+    """A square with a hole that touches a notch, and another hole that touches the first."""
+    all_squares = [(x, y) for x in range(5) for y in range(5)]
+    shape = of_cells(*[at for at in all_squares if at not in {(1, 1), (2, 2), (4, 4), (3, 3)}])
+    wanted = shape.boundary()
+    assert sorted(area(loop) for loop in wanted) == [-1, -1, -1, 24]
+    for _ in range(20):
+        order = rng.permutation(shape.vertices.shape[1])
+        place = np.argsort(order)
+        cells = place[shape.cells][:, rng.permutation(shape.cells.shape[1])]
+        again = fe_relu.Support(shape.vertices[:, order], cells).boundary()
+        assert len(again) == len(wanted)
+        assert all((a == b).all() for a, b in zip(again, wanted, strict=True))
+    for loop in wanted:
+        assert len(set(map(tuple, loop.T))) == loop.shape[1]
+
+
+@pytest.mark.parametrize(
+    "corners",
+    [5, [0, 1], [[0, 1], [0, 1]], [[0, 2, 2, 3, 2, 0], [0, 0, 1, 1, 1, 1]], [[0, 1, 2], [0, 0, 0]]],
+)
+def test_what_is_no_convex_polygon_is_refused(corners):
+    with pytest.raises(ValueError, match=r"shape|convex|no area"):
+        fe_relu.Support.of_polygon(corners)
+
+
+@pytest.mark.parametrize("given", [None, np.zeros(3), np.sin])
+def test_what_has_no_support_is_named_with_what_has(given):
+    with pytest.raises(TypeError, match=r"network, a Support or a dolfinx Function.*of_polygon"):
+        fe_relu.support_error(around(24), given)
+
+
+def test_a_support_is_one_already():
+    with pytest.raises(TypeError, match="a Support is one already"):
+        fe_relu.support(of_cells((0, 0)))

@@ -80,20 +80,21 @@ def interval_bounds(network: LayeredNetwork, box: npt.NDArray) -> NetworkBounds:
 def _intervals(network: LayeredNetwork, box: npt.NDArray) -> Iterator[tuple[Pair, Pair]]:
     """What comes out of each layer, and the same after the ReLU, if there is one."""
     after: Pair = (box[:, 0], box[:, 1])
+    eps = float(np.finfo(network.dtype).eps)
     for layer, rectified in zip(network.layers, network.rectified, strict=True):
-        found = _interval(layer, *after)
+        found = _interval(layer, *after, eps)
         after = (np.maximum(found[0], 0), np.maximum(found[1], 0)) if rectified else found
         yield found, after
 
 
 @singledispatch
-def _interval(layer: Any, lower: npt.NDArray, upper: npt.NDArray) -> Pair:
+def _interval(layer: Any, lower: npt.NDArray, upper: npt.NDArray, eps: float) -> Pair:
     """What comes out of a layer, given what its inputs can be, with roundoff."""
     raise NotImplementedError
 
 
 @_interval.register
-def _(layer: Affine, lower: npt.NDArray, upper: npt.NDArray) -> Pair:
+def _(layer: Affine, lower: npt.NDArray, upper: npt.NDArray, eps: float) -> Pair:
     weight, bias = layer.weight.astype(float), layer.bias.astype(float)
     up, down = weight.maximum(0), weight.minimum(0)
     size = abs(weight) @ np.maximum(np.abs(lower), np.abs(upper)) + np.abs(bias)
@@ -105,13 +106,13 @@ def _(layer: Affine, lower: npt.NDArray, upper: npt.NDArray) -> Pair:
 
 
 @_interval.register
-def _(layer: Pooling, lower: npt.NDArray, upper: npt.NDArray) -> Pair:
-    """Of a product the extremes at ends; one rounding, as numbers may be float32."""
+def _(layer: Pooling, lower: npt.NDArray, upper: npt.NDArray, eps: float) -> Pair:
+    """Of a product the extremes at ends, and one rounding."""
     (a, b), (c, d) = lower[layer.pairs], upper[layer.pairs]
     if layer.kind == "maximum":
         return np.maximum(a, b), np.maximum(c, d)
     ends = np.array([a * b, a * d, c * b, c * d])
-    off = float(np.finfo(np.float32).eps) * np.abs(ends).max(axis=0)
+    off = eps * np.abs(ends).max(axis=0)
     return ends.min(axis=0) - off, ends.max(axis=0) + off
 
 
@@ -198,9 +199,10 @@ def _layer_by_layer(
     found: list[npt.NDArray[np.float64]] = []
     *before, _ = network.rectified
     layers = zip(network.layers, (*before, True), _intervals(network, box), strict=True)
+    eps = float(np.finfo(network.dtype).eps)
     for k, (layer, told, ((_, most), (lower, upper))) in enumerate(layers):
         few = k == 2 and error.max(initial=0) <= MOST_OFF
-        error = _through(layer, size, error, awake if few else None)
+        error = _through(layer, size, error, awake if few else None, eps)
         if told:
             found.append(error)
         size = np.maximum(np.abs(lower), np.abs(upper))
@@ -210,7 +212,7 @@ def _layer_by_layer(
 
 @singledispatch
 def _through(
-    layer: Any, size: npt.NDArray, error: npt.NDArray, most: int | None
+    layer: Any, size: npt.NDArray, error: npt.NDArray, most: int | None, eps: float
 ) -> npt.NDArray[np.float64]:
     """How far a layer's results are off if its inputs, of this size, are off by so much."""
     raise NotImplementedError
@@ -218,7 +220,7 @@ def _through(
 
 @_through.register
 def _(
-    layer: Affine, size: npt.NDArray, error: npt.NDArray, most: int | None
+    layer: Affine, size: npt.NDArray, error: npt.NDArray, most: int | None, eps: float
 ) -> npt.NDArray[np.float64]:
     eps = float(np.finfo(layer.bias.dtype).eps)
     weight = abs(layer.weight).astype(float)
@@ -230,12 +232,12 @@ def _(
 
 @_through.register
 def _(
-    layer: Pooling, size: npt.NDArray, error: npt.NDArray, most: int | None
+    layer: Pooling, size: npt.NDArray, error: npt.NDArray, most: int | None, eps: float
 ) -> npt.NDArray[np.float64]:
     (a, b), (d, e) = size[layer.pairs], error[layer.pairs]
     if layer.kind == "maximum":
         return np.maximum(d, e)
-    return a * e + b * d + d * e + float(np.finfo(np.float32).eps) * (a + d) * (b + e)
+    return a * e + b * d + d * e + eps * (a + d) * (b + e)
 
 
 def _largest_sums(

@@ -9,6 +9,7 @@ from typing import Any
 from fe_relu.fenicsx.conversion import network_from_function
 from fe_relu.networks.p2 import P2Network
 from fe_relu.networks.q1 import Q1Network
+from fe_relu.regions.regions import LinearRegions
 from fe_relu.regions.supports import Support, SupportError, hausdorff, support
 
 
@@ -19,8 +20,8 @@ def support_error(
 
     For the P1 interpolant of a continuous u on triangles of diameter h at most it is proven that
     the support reaches at most h beyond that of u: a cell of it has a vertex where u is not 0. And
-    if {u ≠ 0} is a union of discs of radius h / √3 in the mesh, at most 2 h / √3 are missing: each
-    disc has a vertex. Time grows with the product of both numbers of simplices.
+    if {u ≠ 0} is a union of closed discs of radius h / √3 in the mesh, at most 2 h / √3 are
+    missing: each disc has a vertex. Time grows with the product of both numbers of simplices.
 
     Collective if a network's values are spread, or u is a dolfinx `Function`.
 
@@ -60,5 +61,11 @@ def _support_of(given: Any, domain: Any, tolerance: float) -> Support:
         given = network_from_function(given) if isinstance(given, fem.Function) else given
     if isinstance(given, Support):
         return given
+    if not (isinstance(given, LinearRegions) or hasattr(given, "dim_in")):
+        raise TypeError(
+            f"expected a network, a Support or a dolfinx Function, not {type(given).__name__}; "
+            "fe_relu.Support(vertices, cells) or Support.of_polygon(corners) makes one, and "
+            "u.interpolate(f) a Function of a callable f"
+        )
     on_cells = isinstance(given, P2Network | Q1Network)
     return support(given, None if on_cells else domain, tolerance=tolerance)

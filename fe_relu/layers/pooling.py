@@ -56,7 +56,7 @@ class Pooling:
             raise ValueError(
                 f"pairs are of numbers 0 to {self.dim_in - 1}, not {pairs.min()} to {pairs.max()}"
             )
-        if self.kind not in KINDS:
+        if not isinstance(self.kind, str) or self.kind not in KINDS:
             raise ValueError(f"kind must be {' or '.join(map(repr, KINDS))}, not {self.kind!r}")
         pairs = pairs.astype(np.int64)
         pairs.flags.writeable = False
@@ -67,5 +67,11 @@ class Pooling:
         return self.pairs.shape[1]
 
     def __call__(self, h: npt.NDArray) -> npt.NDArray:
-        """Of the rows of h, (dim_in, n), those that the pairs make, (dim_out, n)."""
+        """Of the rows of h, (dim_in, n), those that the pairs make, (dim_out, n).
+
+        Raises:
+            ValueError: h has another number of rows.
+        """
+        if len(h) != self.dim_in:
+            raise ValueError(f"this pooling takes {self.dim_in} rows, not {len(h)}")
         return KINDS[self.kind](*h[self.pairs])

@@ -101,12 +101,13 @@ def _checked_polygon(given: Any) -> npt.NDArray[np.float64]:
     while True:
         before = polygon - np.roll(polygon, 1, axis=0)
         turns = _cross(before, np.roll(before, -1, axis=0))
+        onward = (before * np.roll(before, -1, axis=0)).sum(axis=1)
         straight = abs(turns) <= FLATNESS * size * size
-        if not straight.any():
+        if not straight.any() or (straight & (onward < 0)).any():
             break
         polygon = np.delete(polygon, np.flatnonzero(straight)[0], axis=0)
-    angles = np.arctan2(turns, (before * np.roll(before, -1, axis=0)).sum(axis=1))
-    if (turns < 0).any() or not np.isclose(angles.sum(), 2 * np.pi):
+    angles = np.arctan2(turns, onward)
+    if straight.any() or (turns < 0).any() or not np.isclose(angles.sum(), 2 * np.pi):
         raise ValueError(
             "the polygon is not convex, or its corners are not one after the other around it; "
             "cut it into triangles, and pass the mesh"

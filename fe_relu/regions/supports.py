@@ -23,6 +23,7 @@ import numpy.typing as npt
 
 from fe_relu.basics.points import real_points, require_finite
 from fe_relu.meshes.quadrilaterals.mesh import halved
+from fe_relu.meshes.simplices.checks import checked_arrays
 from fe_relu.networks.p2 import P2Network
 from fe_relu.networks.q1 import Q1Network
 from fe_relu.regions.domains import cells_of
@@ -44,27 +45,58 @@ MOST_HALVED = 1 << 15
 class Support:
     """A union of intervals, or of triangles: the closure of where a function is not 0.
 
+    Simplices have whole facets or vertices in common, or nothing. Those without length or area
+    count for nothing. The arrays are copied, and kept read-only.
+
     Args:
-        vertices: Coordinates, shape (dim, n).
-        cells: Vertices of each simplex, shape (dim + 1, m), counter-clockwise; increasing in 1-D.
+        vertices: Coordinates, shape (dim, n), dim 1 or 2.
+        cells: Vertices of each simplex, shape (dim + 1, m), m ≥ 0; kept increasing in 1-D, and
+            counter-clockwise in 2-D.
+
+    Raises:
+        ValueError: An array has another shape, a coordinate is not finite, or there is no such
+            vertex.
+        TypeError: vertices are not real numbers, or cells not integers.
+
+    Examples:
+        >>> import fe_relu
+        >>> triangle = fe_relu.Support([[0, 1, 0], [0, 0, 2]], [[0], [1], [2]])
+        >>> triangle.measure, float(triangle.distance([[3.0], [0.0]])[0])
+        (1.0, 2.0)
     """
 
     vertices: Floats
     cells: Ints
 
     def __post_init__(self) -> None:
-        for array in (self.vertices, self.cells):
+        vertices, cells = np.asarray(self.vertices), np.asarray(self.cells)
+        if cells.shape[1:] != (0,) or vertices.shape not in ((1, 0), (2, 0)):
+            vertices, cells = checked_arrays(vertices, cells)
+        if len(vertices) > 2 or len(cells) != len(vertices) + 1:
+            raise ValueError(
+                f"supports are in 1-D and 2-D; vertices of shape {vertices.shape} and cells of "
+                f"shape {cells.shape} are not"
+            )
+        cells = _oriented(vertices, cells.astype(np.int64))
+        for name, array in (("vertices", vertices.astype(np.float64)), ("cells", cells)):
             array.flags.writeable = False
+            object.__setattr__(self, name, array)
 
     @staticmethod
     def of_polygon(corners: npt.ArrayLike) -> Support:
         """A convex polygon, corners (2, n); or in 1-D an interval, ends (1, 2).
 
         Raises:
-            ValueError: It has no area, or is not convex.
+            ValueError: It has another shape, has no area, or is not convex.
+            TypeError: Corners are not real numbers.
         """
-        points = np.asarray(corners, np.float64)
-        cells = cells_of(points if len(points) == 2 else points.reshape(1, -1), len(points))
+        points = np.asarray(corners)
+        if points.shape != (1, 2) and (points.ndim != 2 or len(points) != 2 or points.size < 6):
+            raise ValueError(
+                "a polygon needs corners of shape (2, n), n at least 3, and an interval (1, 2), "
+                f"not {points.shape}"
+            )
+        cells = cells_of(points, len(points))
         return _of_faces(cells.vertices.T, cells.offsets, cells.corners)
 
     @property
@@ -74,7 +106,7 @@ class Support:
     @property
     def is_empty(self) -> bool:
         """Whether the function is 0 everywhere."""
-        return self.cells.shape[1] == 0
+        return len(self.convex_parts) == 0
 
     @property
     def measure(self) -> float:
@@ -84,7 +116,7 @@ class Support:
     @cached_property
     def convex_parts(self) -> Floats:
         """Corners of the triangles, or of intervals that do not touch; shape (m, dim + 1, dim)."""
-        parts = self.vertices.T[self.cells.T]
+        parts = self.vertices.T[self.cells[:, volumes(self.vertices, self.cells) > 0].T]
         return _joined(parts[:, :, 0])[:, :, None] if self.dim == 1 else parts
 
     @cached_property
@@ -103,8 +135,9 @@ class Support:
     def boundary(self) -> list[Floats]:
         """Closed polygons with the support on their left, (2, k) each; in 1-D intervals, (1, 2).
 
-        Outer ones run counter-clockwise, and those of holes clockwise. Where two parts touch in a
-        vertex only, each has a polygon of its own.
+        Outer ones run counter-clockwise, and those of holes clockwise. None passes a vertex twice:
+        parts, and holes, that touch in a vertex only have a polygon each. Polygons start at their
+        least vertex, by its first coordinate, then its second, and are in the order of these.
         """
         if self.dim == 1:
             return list(self.convex_parts.transpose(0, 2, 1))
@@ -134,6 +167,8 @@ def support(network: Any, domain: Any = None, *, tolerance: float = 0.0) -> Supp
         >>> found.measure, [loop.shape for loop in found.boundary()]
         (3.0, [(2, 6)])
     """
+    if isinstance(network, Support):
+        raise TypeError("a Support is one already; pass it as it is")
     if getattr(network, "dim_in", 1) > 2:
         raise ValueError("supports are found in 1-D and 2-D; the network has three inputs or more")
     if not tolerance >= 0:
@@ -212,7 +247,7 @@ def _of_faces(vertices: Floats, offsets: Ints, corners: Ints) -> Support:
     else:
         cells = np.empty((3, 0), np.int64)
     used, numbers = np.unique(cells, return_inverse=True)
-    return Support(vertices[:, used], _oriented(vertices[:, used], numbers.reshape(cells.shape)))
+    return Support(vertices[:, used], numbers.reshape(cells.shape))
 
 
 # Boundaries
@@ -239,28 +274,45 @@ def _single_edges(cells: Ints) -> Ints:
 
 
 def _loops(vertices: Floats, cells: Ints) -> list[list[int]]:
-    """Edges of one triangle only, as closed chains."""
+    """Edges of one triangle only, as closed chains that pass no vertex twice."""
     ahead: dict[int, list[int]] = {}
     edges: Any = _single_edges(cells).T.tolist()
     for a, b in edges:
         ahead.setdefault(a, []).append(b)
+    left = {(a, b): _leftmost(vertices, a, b, ahead[b]) for a, b in edges}
     loops = []
-    while ahead:
-        start = min(ahead)
-        loop, here = [start], ahead[start].pop()
-        while here != start:
-            loop.append(here)
-            ways = ahead[here]
-            after = _leftmost(vertices, loop[-2], here, ways) if len(ways) > 1 else ways[0]
-            ways.remove(after)
-            here = after
-        ahead = {a: ways for a, ways in ahead.items() if ways}
-        loops.append(loop)
-    return loops
+    while left:
+        (a, b), walk = min(left), []
+        while (a, b) in left:
+            walk.append(a)
+            a, b = b, left.pop((a, b))
+        loops += _simple(walk)
+    places: Any = [vertices[:, loop].T.tolist() for loop in loops]
+    firsts = [min(range(len(at)), key=at.__getitem__) for at in places]
+    turned = [loop[first:] + loop[:first] for loop, first in zip(loops, firsts, strict=True)]
+    return sorted(turned, key=lambda loop: vertices[:, loop[:2]].T.tolist())
+
+
+def _simple(walk: list[int]) -> list[list[int]]:
+    """A closed walk as closed chains that pass no vertex twice; it touches itself, at most."""
+    loops: list[list[int]] = []
+    path: list[int] = []
+    place: dict[int, int] = {}
+    for vertex in walk:
+        if vertex in place:
+            loops.append(path[place[vertex] :])
+            for other in loops[-1]:
+                del place[other]
+            del path[len(path) - len(loops[-1]) :]
+        place[vertex] = len(path)
+        path.append(vertex)
+    return [*loops, path]
 
 
 def _leftmost(vertices: Floats, before: int, here: int, ways: list[int]) -> int:
     """Of the ways on, the one that turns most to the left: around the same part."""
+    if len(ways) == 1:
+        return ways[0]
     back, *on = (complex(*(vertices[:, k] - vertices[:, here])) for k in (before, *ways))
     # Clockwise from where the chain comes from, the first edge bounds the same part.
     angles = np.angle([way / back for way in on]) % (2 * np.pi)
