@@ -21,18 +21,17 @@ from fe_relu.hierarchy.nested import (
 from fe_relu.meshes.grid.grid import Grid, on_grid
 from fe_relu.meshes.grid.window import Window
 from fe_relu.networks.nodal import checked_values, layout_of, mesh_of
+from fe_relu.networks.on_mesh import OnMesh
 from fe_relu.networks.p1 import P1Network
 from fe_relu.parallel.layouts import Alone, Layout
 
 if TYPE_CHECKING:
-    from mpi4py import MPI
-
     from fe_relu.hierarchy.compression import Norm
     from fe_relu.hierarchy.surrogate import Surrogate
 
 
 @dataclass(frozen=True, eq=False)
-class HierarchicalNetwork:
+class HierarchicalNetwork(OnMesh):
     """A P1 function as Σ coefficient · hat, each hat on the coarsest of nested meshes that has it.
 
     Coefficients are nodal values on the coarsest mesh, level 0, and surpluses on those of level 1
@@ -67,29 +66,13 @@ class HierarchicalNetwork:
     coarse: npt.NDArray | None = field(default=None, repr=False)
 
     other_forms = ("to_p1", "compress")
+    coefficients_in = "surpluses"
 
     def __post_init__(self) -> None:
         on_grid(self.mesh, "the hierarchical basis")
         object.__setattr__(self, "levels", nested_levels(self.mesh, self.levels))
         count = self.window.num_vertices
         object.__setattr__(self, "surpluses", checked_values(self.surpluses, count, "surpluses"))
-
-    @property
-    def comm(self) -> MPI.Comm | None:
-        """The communicator whose ranks hold this together, if any."""
-        return self.layout.comm
-
-    @property
-    def dim_in(self) -> int:
-        return self.mesh.dim
-
-    @property
-    def dim_out(self) -> int:
-        return 1 if self.surpluses.ndim == 1 else len(self.surpluses)
-
-    @property
-    def dtype(self) -> np.dtype:
-        return self.surpluses.dtype
 
     @cached_property
     def window(self) -> Window:

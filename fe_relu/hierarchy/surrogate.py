@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -38,19 +38,17 @@ from fe_relu.networks.nodal import (
     table_values,
     whole_of,
 )
+from fe_relu.networks.on_mesh import OnMesh
 from fe_relu.networks.p1 import P1Network
 from fe_relu.parallel.agreement import rank_of
 from fe_relu.parallel.layouts import Alone, Layout, checked_root
-
-if TYPE_CHECKING:
-    from mpi4py import MPI
 
 #: Numbers of vertices are kept in 64 bits, and products of them in float64, which has so many.
 MAX_VERTICES = 1 << 53
 
 
 @dataclass(frozen=True, eq=False)
-class Surrogate:
+class Surrogate(OnMesh):
     """Σ coefficient · hat over the kept vertices, each hat on the mesh of the level of its vertex.
 
     A ReLU network with two hidden layers, everywhere on ℝ²: hats of vertices on the boundary reach
@@ -101,6 +99,7 @@ class Surrogate:
     degree = 1
     steepness = 4.0
     other_forms = ("to_p1", "explicit")
+    coefficients_in = "coefficients"
 
     def __post_init__(self) -> None:
         vertices = np.array(self.vertices, np.int64)
@@ -130,23 +129,6 @@ class Surrogate:
                 f"kept must say how many vertices there are of each of {len(found)} levels, not "
                 f"{self.kept!r:.80}"
             )
-
-    @property
-    def comm(self) -> MPI.Comm | None:
-        """The communicator whose ranks hold this network and call it together, if any."""
-        return self.layout.comm
-
-    @property
-    def dim_in(self) -> int:
-        return self.mesh.dim
-
-    @property
-    def dim_out(self) -> int:
-        return 1 if self.coefficients.ndim == 1 else len(self.coefficients)
-
-    @property
-    def dtype(self) -> np.dtype:
-        return self.coefficients.dtype
 
     @property
     def size(self) -> float:

@@ -13,20 +13,19 @@ import numpy.typing as npt
 
 from fe_relu.basics.points import real_points, require_finite
 from fe_relu.meshes.mesh import Mesh
+from fe_relu.networks.on_mesh import OnMesh
 from fe_relu.networks.plan import Plan
 from fe_relu.parallel.layouts import Alone, Layout, checked_root
 from fe_relu.parallel.routing import Inquiry, Visit
 
 if TYPE_CHECKING:
-    from mpi4py import MPI
-
     from fe_relu.layers.network import ReLUNetwork
 
 Outside = Literal["extend", "nan", "raise"]
 
 
 @dataclass(frozen=True, eq=False)
-class NodalNetwork:
+class NodalNetwork(OnMesh):
     """A function with nodal values on a mesh, evaluated by its active neurons.
 
     Outside the mesh it goes on as the explicit network does: on a structured mesh down to zero on a
@@ -63,6 +62,7 @@ class NodalNetwork:
     steepness: ClassVar[float]
 
     other_forms = ("explicit",)
+    coefficients_in = "values"
 
     def __post_init__(self) -> None:
         if self.mesh.is_simplicial != self.simplicial:
@@ -76,23 +76,6 @@ class NodalNetwork:
             raise ValueError(
                 f"values of shape {self.values.shape} are no pairs of real and imaginary parts"
             )
-
-    @property
-    def comm(self) -> MPI.Comm | None:
-        """The communicator whose ranks hold this network and call it together, if any."""
-        return self.layout.comm
-
-    @property
-    def dim_in(self) -> int:
-        return self.mesh.dim
-
-    @property
-    def dim_out(self) -> int:
-        return 1 if self.values.ndim == 1 else len(self.values)
-
-    @property
-    def dtype(self) -> np.dtype:
-        return self.values.dtype
 
     @cached_property
     def part(self) -> Any:
