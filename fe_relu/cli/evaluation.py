@@ -140,24 +140,14 @@ def _evaluated(
         with together(comm):
             block = next(blocks, None)
             if block is not None and outside == "raise":
-                _require_inside(network, block)
+                inside = network.mesh.contains(block.points)
+                block.require(inside, "is outside the mesh; --outside extend or nan allows it")
         if not any(gathered(comm, block is not None)):
             return
         block = block or nothing
         with together(comm):
             values = network(block.points, **options)
         yield block, np.atleast_2d(values).T
-
-
-def _require_inside(network: Any, block: Block) -> None:
-    beyond = np.flatnonzero(~network.mesh.contains(block.points))
-    if beyond.size:
-        first = int(beyond[0])
-        point = ", ".join(map(str, block.points[:, first].tolist()))
-        raise ValueError(
-            f"{block.place(first)}: the point ({point}) is outside the mesh; --outside extend or "
-            "nan allows it"
-        )
 
 
 @contextlib.contextmanager

@@ -35,6 +35,13 @@ class Block(NamedTuple):
     place: Callable[[int], str]
     nbytes: int
 
+    def require(self, fine: npt.NDArray, fact: str) -> None:
+        """Raises ValueError, with place and fact, for the first of the points (dim, n) not fine."""
+        if not fine.all():
+            bad = int(fine.argmin())
+            point = ", ".join(map(str, self.points[:, bad].tolist()))
+            raise ValueError(f"{self.place(bad)}: the point ({point}) {fact}")
+
 
 class Points(NamedTuple):
     """The points of a file.
@@ -68,11 +75,9 @@ class Points(NamedTuple):
                 used; the message says where.
         """
         for block in self.read(self.size * rank // ranks, self.size * (rank + 1) // ranks):
-            bad = np.flatnonzero(~np.isfinite(block.points).all(axis=1))
-            if bad.size:
-                numbers = ", ".join(str(number) for number in block.points[bad[0]].tolist())
-                raise ValueError(f"{block.place(int(bad[0]))}: the point ({numbers}) is not finite")
-            yield block._replace(points=block.points.T[: self.dim])
+            whole = block._replace(points=block.points.T)
+            whole.require(np.isfinite(whole.points).all(axis=0), "is not finite")
+            yield whole._replace(points=whole.points[: self.dim])
 
 
 def points_in(path: str, dim: int) -> Points:
@@ -117,15 +122,15 @@ def _npy_points(path: str, dim: int) -> Points:
     precision = np.dtype(np.float32 if single else np.float64)
     row, start = np.dtype((array.dtype, array.shape[1:])), array.offset
 
-    def read(
-        first: int, end: int
-    ) -> Iterator[Block]:  # not through the map: a file cut short kills
+    def read(first: int, end: int) -> Iterator[Block]:
+        # Not through the map: a file cut short kills.
         step = max(1, BLOCK_BYTES // row.itemsize)
         with open(path, "rb") as file:
             file.seek(start + first * row.itemsize)
             for at in range(first, end, step):
-                numbers = np.fromfile(file, row, min(step, end - at))
-                if len(numbers) < min(step, end - at):
+                count = min(step, end - at)
+                numbers = np.fromfile(file, row, count)
+                if len(numbers) < count:
                     raise ValueError(f"{path}: became shorter while it was read")
                 place = lambda k, at=at: f"{path}: row {at + k}"  # noqa: E731
                 yield Block(numbers.astype(precision, copy=False), place, numbers.nbytes)
@@ -138,7 +143,7 @@ class Table(NamedTuple):
 
     Attributes:
         delimiter: A comma, or None for white space.
-        columns: How many each line has; empty lines do not count.
+        columns: How many each line has.
         used: Those of the coordinates, then others that must be numbers too.
     """
 
@@ -147,8 +152,7 @@ class Table(NamedTuple):
     used: list[int]
 
     def rows(self, lines: Iterable[str]) -> Iterable[list[str]]:
-        filled = (line.strip() for line in lines if line and not line.isspace())
-        return csv.reader(filled) if self.delimiter else map(str.split, filled)
+        return csv.reader(lines) if self.delimiter else map(str.split, lines)
 
     def numbers(self, lines: list[str], place: Callable[[int], str]) -> npt.NDArray:
         """Those in use, shape (n, columns in use).
@@ -202,14 +206,14 @@ def _text_points(path: str, dim: int) -> Points:
                 text = file.read(min(BLOCK_BYTES, start + end - at))
                 if not text.endswith(b"\n"):
                     text += _line(file, path)
-                lines = re.split("\r?\n", text.decode("ascii", "replace"))
+                split = enumerate(re.split("\r?\n", text.decode("ascii", "replace")), 1)
+                lines = {number: line for number, raw in split if (line := raw.strip())}
 
-                def place(k: int, at: int = at, lines: list[str] = lines) -> str:
-                    filled = [n for n, line in enumerate(lines) if line and not line.isspace()]
-                    return f"{path}: line {_lines_before(path, at) + filled[k] + 1}"
+                def place(k: int, at: int = at, lines: dict[int, str] = lines) -> str:
+                    return f"{path}: line {_lines_before(path, at) + list(lines)[k]}"
 
-                if text.strip():
-                    yield Block(table.numbers(lines, place), place, len(text))
+                if lines:
+                    yield Block(table.numbers(list(lines.values()), place), place, len(text))
 
     return Points(dim, bool(title), np.dtype(np.float64), size - start, 1, read)
 
