@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Point evaluation on meshes of any kind: fe_relu beside dolfinx and SciPy, in one run.
+"""Point evaluation on meshes of any kind: fe_relu beside dolfinx and others, in one run.
 
     python3 demos/benchmark_unstructured.py [SCALE] [POINTS]
+
+`benchmark_peers.py` says which others there are, and how they are installed.
 
 Where gmsh's Python module is there, it makes the meshes: A and B of the unit square, C of the unit
 cube, by lengths of edges only. Where not, A and B are Delaunay meshes of points around a lattice,
@@ -19,6 +21,7 @@ import json
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("NUMBA_NUM_THREADS", "1")
 
 import subprocess
 import sys
@@ -33,12 +36,13 @@ from mpi4py import MPI
 
 import basix.ufl
 import numpy as np
+from benchmark_peers import peers
 from dolfinx import fem, geometry, mesh
-from scipy.interpolate import LinearNDInterpolator
 from scipy.spatial import Delaunay
 
 from fe_relu import P1Network, interpolation_plan, network_from_function, to_onnx
 from fe_relu.fenicsx import compat
+from fe_relu.meshes.simplices.mesh import SimplexMesh
 
 Job = tuple[str, Callable[[], object], int]
 Arrays = tuple[np.ndarray, np.ndarray]  # points (n, dim), cells (m, dim + 1)
@@ -125,7 +129,22 @@ def in_order(points: np.ndarray) -> np.ndarray:
     return points[np.lexsort((points[:, 0], strips[:, 1], strips[:, 2]))]
 
 
-def dolfinx_job(u: fem.Function, points: np.ndarray) -> Callable[[], object]:
+def graded() -> Arrays:
+    """A quarter of a disc, edges 2 % of the distance from its middle: from 1e-7 to 0.02."""
+    radius = np.append(0, np.geomspace(5e-6, 1, 612))
+    angle = np.linspace(0, np.pi / 2, 80)
+    points = radius[:, None, None] * np.stack([np.cos(angle), np.sin(angle)], axis=-1)
+    lattice = np.arange(radius.size * angle.size).reshape(radius.size, angle.size)
+    lattice[0] = 0
+    a, b, c, d = lattice[:-1, :-1], lattice[:-1, 1:], lattice[1:, :-1], lattice[1:, 1:]
+    cells = np.concatenate([np.stack([a, c, d], axis=-1), np.stack([a, d, b], axis=-1)])
+    cells = cells.reshape(-1, 3)
+    cells = cells[(cells[:, 1] != cells[:, 2]) & (cells[:, 0] != cells[:, 2])]
+    used, cells = np.unique(cells, return_inverse=True)
+    return points.reshape(-1, 2)[used], cells.reshape(-1, 3)
+
+
+def dolfinx_job(u: fem.Function, points: np.ndarray) -> Callable[[], np.ndarray]:
     msh = u.function_space.mesh
     tree = geometry.bb_tree(msh, msh.topology.dim)
 
@@ -133,69 +152,173 @@ def dolfinx_job(u: fem.Function, points: np.ndarray) -> Callable[[], object]:
         candidates = geometry.compute_collisions_points(tree, points)
         links = geometry.compute_colliding_cells(msh, candidates, points)
         found = np.diff(links.offsets) > 0
-        return u.eval(points[found], links.array[links.offsets[:-1][found]])
+        values = np.full(len(points), np.nan)
+        values[found] = u.eval(points[found], links.array[links.offsets[:-1][found]])[:, 0]
+        return values
 
     return search_and_eval
 
 
-def scipy_job(network: P1Network, points: np.ndarray) -> Callable[[], object]:
-    linear = LinearNDInterpolator(network.mesh.vertices().T, network.values)
-    return lambda: linear(points[:, : network.dim_in])
-
-
-def wrong(msh: mesh.Mesh, points: np.ndarray) -> int:
-    """How many values of a linear function are off by more than 1e-12, at vertices too."""
-    x = np.concatenate([msh.geometry.x, points])
-
-    def linear(x: np.ndarray) -> np.ndarray:
-        return 1 + x[0] - 2 * x[1] + 3 * x[2]
-
+def linear_on(msh: mesh.Mesh) -> fem.Function:
     u = fem.Function(fem.functionspace(msh, ("P", 1)))
     u.interpolate(linear)
-    off = network_from_function(u)(x.T[: msh.geometry.dim]) - linear(x.T)
-    return np.count_nonzero(~(np.abs(off) <= 1e-12))
+    return u
 
 
-def jobs_of(network: P1Network, u: fem.Function, points: np.ndarray) -> list[Job]:
+def linear(x: np.ndarray) -> np.ndarray:
+    return 1 + x[0] - 2 * x[1] + 3 * x[2]
+
+
+def num_off(values: np.ndarray, right: np.ndarray, limit: float = 1e-12) -> int:
+    return int(np.count_nonzero(~(np.abs(values - right) <= limit)))
+
+
+def wrong(msh: mesh.Mesh, points: np.ndarray, rounds: int) -> list[tuple[str, str]]:
+    """How many values of a linear function are off, by more than 1e-12: ours and dolfinx's.
+
+    At vertices, middles of edges, and so many times as many random points; dolfinx's at the points.
+    """
+    dim, x = msh.geometry.dim, msh.geometry.x
+    u, cells = linear_on(msh), compat.geometry_dofmap(msh)
+    network, off, count = network_from_function(u), 0, 0
+    middles = [(x[cells[:, i]] + x[cells[:, j]]) / 2 for j in range(dim + 1) for i in range(j)]
+    for k, some in enumerate([np.concatenate([x, *middles]), *rounds * [points]]):
+        shifted = some.copy()
+        if k > 1:  # other points each time
+            shifted[:, :dim] = (some[:, :dim] + rng.random(dim)) % 1
+        off += num_off(network(np.ascontiguousarray(shifted.T[:dim])), linear(shifted.T))
+        count += len(shifted)
+    theirs = num_off(dolfinx_job(u, points)(), linear(points.T))
+    nodal = function_on(msh)
+    at_vertices = nodal.x.array[_dof_of_node(nodal)]
+    ours = np.count_nonzero(network_from_function(nodal)(x.T[:dim]) != at_vertices)
+    return [
+        (f"wrong values of {count:,}, vertices and middles of edges among them", f"{off}"),
+        (f"  dolfinx's of {len(points):,}", f"{theirs}"),
+        (f"nodal values with other bits, of {len(x):,}", f"{ours}"),
+        ("  dolfinx's", f"{np.count_nonzero(dolfinx_job(nodal, x)() != at_vertices)}"),
+    ]
+
+
+def _dof_of_node(u: fem.Function) -> np.ndarray:
+    msh, V = u.function_space.mesh, u.function_space
+    dofs = np.empty(len(msh.geometry.x), np.int32)
+    dofs[compat.geometry_dofmap(msh)] = V.dofmap.list
+    return dofs
+
+
+def jobs_of(network: P1Network, points: np.ndarray) -> list[Job]:
     x, ordered = (np.ascontiguousarray(p.T[: network.dim_in]) for p in (points, in_order(points)))
-    plan, copy, few = network.plan(x), np.empty_like(points), points[: len(points) // 10]
-    jobs: list[Job] = [
+    plan, copy = network.plan(x), np.empty_like(points)
+    return [
         ("copying the points, (n, 3)", lambda: np.copyto(copy, points), len(points)),
         ("fe_relu, random points", lambda: network(x), len(points)),
         ("fe_relu, points along lines", lambda: network(ordered), len(points)),
         ("fe_relu, gradient", lambda: network.gradient(x), len(points)),
         ("fe_relu, planned", lambda: plan(network), len(points)),
-        ("dolfinx: collisions + eval", dolfinx_job(u, few), len(few)),
     ]
-    if network.dim_in == 2:
-        jobs.append(("SciPy LinearNDInterpolator", scipy_job(network, few), len(few)))
-    return jobs
+
+
+def rivals_of(
+    network: P1Network, u: fem.Function, points: np.ndarray
+) -> Iterator[tuple[str, float, int]]:
+    """What dolfinx and others take for a point, in seconds, and how many values are other ones."""
+    dim, mesh = network.dim_in, network.mesh
+    few = points[: len(points) // 10]
+    job = dolfinx_job(u, few)
+    yield "dolfinx: collisions + eval", seconds(job, 2) / len(few), -1
+    for name, maker, part in peers(dim):
+        some = np.ascontiguousarray(points[: len(points) // part, :dim])
+        job = maker(mesh.vertices(), mesh.cells(), network.values, some)
+        yield name, seconds(job, 2) / len(some), num_off(job(), network(some.T))
 
 
 #: Dimension of the meshes, and points along a side.
 MESHES = {"A": (2, 160), "B": (2, 508), "C": (3, 45)}
 
+#: Others are right if less than this part of their values are not ours.
+RIGHT = 1e-4
 
-def serial(scale: float, count: int) -> None:
+#: Of random points over copying them, of points along lines, dolfinx over random points, the same
+#: of the fastest other whose values are right, planned ones; microseconds and bytes a cell.
+BARS = {
+    "A": (10, 8, 60, 8, 4, 1.5, 100),
+    "B": (22, 10, 80, 8, 4, 1.5, 100),
+    "C": (42, 20, 100, 8, 4, 6, 150),
+}
+
+
+def located_again(network: P1Network) -> tuple[float, float]:
+    """Seconds for making the structure of location, and its bytes; both for each cell."""
+    vertices, cells = network.mesh.vertices(), network.mesh.cells()
+
+    def build() -> None:
+        _ = SimplexMesh.conforming(vertices, cells).locator.search
+
+    count = network.mesh.num_cells
+    return seconds(build, 3) / count, network.mesh.locator.num_bytes / count
+
+
+def serial(scale: float, count: int) -> float:
+    """Prints what points cost on each mesh; seconds a random point on B."""
+    on_b = 0.0
     for name, (dim, n) in MESHES.items():
         msh = meshed(dim, round(n * scale))
         u = function_on(msh)
-        start = perf_counter()
         network = network_from_function(u)
-        network(np.full((network.dim_in, 1), 0.5))
-        ready = perf_counter() - start
         points = np.zeros((count, 3))
         points[:, : network.dim_in] = rng.random((count, network.dim_in))
-        cost = {
-            what: seconds(job, 2 if size < count else 7) / size
-            for what, job, size in jobs_of(network, u, points)
-        }
-        copying, ours, *_ = cost.values()
+        rows = [(what, seconds(job, 7) / size, -1) for what, job, size in jobs_of(network, points)]
+        rows += rivals_of(network, u, points)
+        copying, ours = rows[0][1], rows[1][1]
+        on_b = ours if name == "B" else on_b
         print(f"{name}: {network.mesh.num_vertices:,} vertices, {network.mesh.num_cells:,} cells")
-        print(f"ready in {ready:.1f} s; {wrong(msh, points)} wrong values")
-        print(f"{'':30}{'ns/point':>10}{'/ fe_relu':>11}{'/ copying':>11}")
-        for what, time in cost.items():
-            print(f"{what:30}{1e9 * time:10.1f}{time / ours:11.2f}{time / copying:11.1f}")
+        print(f"{'':36}{'ns/point':>10}{'/ fe_relu':>11}{'/ copying':>11}  other values")
+        for what, time, other in rows:
+            print(
+                f"{what:36}{1e9 * time:10.1f}{time / ours:11.2f}{time / copying:11.1f}"
+                f"{'' if other < 0 else other:>14}"
+            )
+        right = min(time for _, time, other in rows[6:] if other < RIGHT * count)
+        building, size = located_again(network)
+        figures = [
+            ("random points over copying them", ours / copying, "≤"),
+            ("points along lines over copying them", rows[2][1] / copying, "≤"),
+            ("dolfinx over random points", rows[5][1] / ours, "≥"),
+            ("the fastest of others with less than 1e-4 other values", right / ours, "≥"),
+            ("unplanned over planned", ours / rows[4][1], "≥"),
+            ("making the structure of location, µs a cell", 1e6 * building, "≤"),
+            ("  its bytes a cell", size, "≤"),
+        ]
+        for (what, figure, sense), bar in zip(figures, BARS[name], strict=True):
+            print(f"{what:66}{figure:10.2f}   {sense} {bar}")
+        for what, number in wrong(msh, points, 10):
+            print(f"{what:66}{number:>10}")
+    return on_b
+
+
+def on_graded(count: int, on_b: float) -> None:
+    """Uniform points where cells differ by five powers of ten."""
+    vertices, cells = graded()
+    element = basix.ufl.element("Lagrange", "triangle", 1, shape=(2,))
+    msh = mesh.create_mesh(MPI.COMM_SELF, cells, x=vertices, e=element)
+    network, points = network_from_function(linear_on(msh)), np.zeros((2 * count, 3))
+    points[:, :2] = rng.random((2 * count, 2))
+    points = points[np.hypot(*points.T[:2]) < np.cos(np.pi / 316)][:count]
+    x = np.ascontiguousarray(points.T[:2])
+    time = seconds(lambda: network(x), 7) / len(points)
+    print(f"graded: {network.mesh.num_vertices:,} vertices, edges from 1e-7 to 0.02")
+    for what, figure, bar in (
+        ("uniform points, ns per point", 1e9 * time, ""),
+        ("  over random points on B", time / on_b, "≤ 1.5"),
+        (f"wrong values of {len(points):,}", num_off(network(x), linear(points.T)), "0"),
+        (
+            f"  dolfinx's of {len(points) // 10:,}",
+            num_off(dolfinx_job(linear_on(msh), points[::10])(), linear(points[::10].T)),
+            "",
+        ),
+    ):
+        print(f"{what:66}{figure:10.2f}   {bar}")
 
 
 # ---- other elements, and another form ------------------------------------------------------------
@@ -362,7 +485,7 @@ def main() -> None:
     print(
         f"meshes by {'gmsh' if HAS_GMSH else 'SciPy and by moving vertices, as gmsh is not there'}"
     )
-    serial(scale, count)
+    on_graded(count, serial(scale, count))
     forms(scale, count)
     parallel(scale, count)
 

@@ -20,7 +20,8 @@ class Touched(NamedTuple):
 
     Args:
         grid: What tells of their grid, see `Buckets`.
-        marks: 1 where a box around a cell, widened by the reach, meets a bucket.
+        marks: A bit for each bucket, eight together: 1 where a box around a cell, widened by the
+            reach, meets it.
         reach: A distance.
     """
 
@@ -33,7 +34,7 @@ def touched_by(
     vertices: npt.NDArray, cells: npt.NDArray, grid: npt.NDArray[np.float64], reach: float
 ) -> Touched:
     """The buckets of a grid that cells (dim + 1, m) reach into."""
-    marks = np.zeros(int(grid[4:7].prod()), np.uint8)
+    marks = np.zeros(int(grid[4:7].prod()) // 8 + 1, np.uint8)
     _mark(vertices, cells, grid, reach, marks)
     return Touched(grid.copy(), marks, reach)
 
@@ -48,7 +49,8 @@ def _mark(vertices: Any, cells: Any, grid: Any, reach: Any, marks: Any) -> None:
         for c in range(c0, c1 + 1):
             for b in range(b0, b1 + 1):
                 for a in range(a0, a1 + 1):
-                    marks[(c * ny + b) * nx + a] = 1
+                    byte, bit = divmod((c * ny + b) * nx + a, 8)
+                    marks[byte] |= np.uint8(1 << bit)
 
 
 @inlined
@@ -67,4 +69,6 @@ def may_be_in(x: Any, y: Any, z: Any, touched: Any, near: Any, dim: Any) -> Any:
     """Whether a point may be in a cell, or so near to one."""
     if near > touched.reach:
         return True
-    return touched.marks[np.uint64(bucket(x, y, z, touched.grid, dim))] != 0
+    number = np.uint64(bucket(x, y, z, touched.grid, dim))
+    bits = touched.marks[number >> np.uint64(3)] >> (number & np.uint64(7))
+    return bits & np.uint64(1) != 0
