@@ -382,6 +382,9 @@ def test_other_layers_are_interpolated(comm):
 def test_a_pooling_takes_as_many_rows_as_it_says(rows):
     with pytest.raises(ValueError, match=f"takes 2 rows, not {rows}"):
         fe_relu.Pooling([[0], [1]], 2)(np.ones((rows, 4)))
+    with pytest.raises(ValueError, match="takes 2 rows, not 0"):
+        fe_relu.Pooling([[0], [1]], 2)(np.float64(3))
+    assert fe_relu.Pooling([[0], [1]], 2)([[2.0], [3.0]]) == 6
 
 
 def test_a_kind_is_a_word():

@@ -241,7 +241,20 @@ def test_what_is_given_stays_as_it_is_and_triangles_are_turned():
 def test_triangles_without_area_count_for_nothing():
     flat = fe_relu.Support([[0, 1, 2, 0, 1, 0], [0, 0, 0, 1, 1, 2]], [[0, 3], [1, 4], [2, 5]])
     assert flat.distance([[5.0], [0.0]])[0] == np.hypot(4, 1)
-    assert fe_relu.Support([[0, 1, 2], [0, 0, 0]], [[0], [1], [2]]).is_empty
+    line = fe_relu.Support([[0, 1, 2], [0, 0, 0]], [[0], [1], [2]])
+    assert line.is_empty
+    assert line.boundary() == []
+    far = fe_relu.Support([[0, 1, 0, 0, 1e9, 2e9], [0, 0, 1, 0, 0, 0]], [[0, 3], [1, 4], [2, 5]])
+    near = fe_relu.Support([[0, 1, 0], [0, 0, 1]], [[0], [1], [2]])
+    found = fe_relu.support_error(far, near, rtol=1e-3)
+    assert found.upper - found.lower <= 2e-3
+
+
+def test_points_may_be_far_away():
+    triangle = fe_relu.Support([[0, 1, 0], [0, 0, 1]], [[0], [1], [2]])
+    assert triangle.distance([[1e200], [0.0]])[0] == 1e200
+    with pytest.raises(ValueError, match="rescale"):
+        fe_relu.Support.of_polygon(np.array([[0, 1, 0], [0, 0, 1]]) * 1e160)
 
 
 def test_polygons_do_not_depend_on_numbers_and_pass_no_vertex_twice(rng):

@@ -9,7 +9,6 @@ from typing import Any
 from fe_relu.fenicsx.conversion import network_from_function
 from fe_relu.networks.p2 import P2Network
 from fe_relu.networks.q1 import Q1Network
-from fe_relu.regions.regions import LinearRegions
 from fe_relu.regions.supports import Support, SupportError, hausdorff, support
 
 
@@ -61,11 +60,12 @@ def _support_of(given: Any, domain: Any, tolerance: float) -> Support:
         given = network_from_function(given) if isinstance(given, fem.Function) else given
     if isinstance(given, Support):
         return given
-    if not (isinstance(given, LinearRegions) or hasattr(given, "dim_in")):
-        raise TypeError(
-            f"expected a network, a Support or a dolfinx Function, not {type(given).__name__}; "
-            "fe_relu.Support(vertices, cells) or Support.of_polygon(corners) makes one, and "
-            "u.interpolate(f) a Function of a callable f"
-        )
     on_cells = isinstance(given, P2Network | Q1Network)
-    return support(given, None if on_cells else domain, tolerance=tolerance)
+    try:
+        return support(given, None if on_cells else domain, tolerance=tolerance)
+    except TypeError as error:
+        raise TypeError(
+            f"{error}; support_error takes a network, a Support or a dolfinx Function: "
+            "fe_relu.Support(vertices, cells) and Support.of_polygon(corners) make one, and "
+            "u.interpolate(f) a Function of a callable f"
+        ) from error

@@ -72,6 +72,7 @@ class Pooling:
         Raises:
             ValueError: h has another number of rows.
         """
-        if len(h) != self.dim_in:
-            raise ValueError(f"this pooling takes {self.dim_in} rows, not {len(h)}")
-        return KINDS[self.kind](*h[self.pairs])
+        rows = np.shape(h)[:1]
+        if rows != (self.dim_in,):
+            raise ValueError(f"this pooling takes {self.dim_in} rows, not {sum(rows)}")
+        return KINDS[self.kind](*np.asarray(h)[self.pairs])

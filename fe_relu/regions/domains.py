@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from fe_relu.basics.arguments import checked_box
 from fe_relu.meshes.grid.grid import Grid
+from fe_relu.meshes.simplices.checks import LARGEST
 from fe_relu.meshes.simplices.mesh import SimplexMesh
 
 #: A polygon has no area, and a corner is none, if it is below this part of its size.
@@ -92,6 +93,8 @@ def _checked_polygon(given: Any) -> npt.NDArray[np.float64]:
         raise ValueError(f"a polygon needs at least 3 corners, not {len(polygon)}")
     if not np.isfinite(polygon).all():
         raise ValueError("a polygon needs finite corners; there are NaN or infinite coordinates")
+    if (largest := np.abs(polygon).max()) > LARGEST:
+        raise ValueError(f"coordinates up to {largest:g} are beyond {LARGEST:g}; rescale them")
     size = np.ptp(polygon, axis=0).max()
     seen = polygon - polygon.mean(axis=0)
     area = _cross(seen, np.roll(seen, -1, axis=0)).sum() / 2

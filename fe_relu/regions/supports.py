@@ -141,7 +141,8 @@ class Support:
         """
         if self.dim == 1:
             return list(self.convex_parts.transpose(0, 2, 1))
-        return [self.vertices[:, loop] for loop in _loops(self.vertices, self.cells)]
+        loops = [self.vertices[:, loop] for loop in _loops(self.vertices, self.cells)]
+        return [loop for loop in loops if _area(loop) != 0]
 
 
 def support(network: Any, domain: Any = None, *, tolerance: float = 0.0) -> Support:
@@ -273,6 +274,11 @@ def _single_edges(cells: Ints) -> Ints:
     return ends[:, first[counts == 1]]
 
 
+def _area(loop: Floats) -> float:
+    x, y = loop - loop[:, :1]
+    return float(x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2
+
+
 def _loops(vertices: Floats, cells: Ints) -> list[list[int]]:
     """Edges of one triangle only, as closed chains that pass no vertex twice."""
     ahead: dict[int, list[int]] = {}
@@ -332,10 +338,15 @@ def _to_simplices(points: Floats, simplices: Floats) -> Floats:
         side, away = b - a, points - a
         length = (side * side).sum(axis=-1)
         along = np.clip((away * side).sum(axis=-1) / np.where(length > 0, length, 1), 0, 1)
-        least = np.minimum(least, np.linalg.norm(away - along[..., None] * side, axis=-1))
+        least = np.minimum(least, _length(away - along[..., None] * side))
         if count == 3:
             inside = inside & (side[..., 0] * away[..., 1] - side[..., 1] * away[..., 0] >= 0)
     return np.where(inside, 0, least) if count == 3 else least
+
+
+def _length(x: Floats) -> Floats:
+    """Of vectors (…, dim), however long they are."""
+    return np.hypot.reduce(np.abs(x), axis=-1)
 
 
 def _nearest(points: Floats, simplices: Floats) -> tuple[Floats, Ints]:
@@ -388,8 +399,8 @@ def hausdorff(one: Support, other: Support, rtol: float) -> SupportError:
     """
     if one.dim != other.dim:
         raise ValueError(f"supports are in {one.dim}-D and {other.dim}-D; they must be alike")
-    points = np.concatenate([one.vertices, other.vertices], axis=1)
-    size = float(np.ptp(points, axis=1).max()) if points.size else 0.0
+    points = np.concatenate([each.convex_parts.reshape(-1, one.dim) for each in (one, other)])
+    size = float(np.ptp(points, axis=0).max()) if points.size else 0.0
     return SupportError(_reach(one, other, rtol * size), _reach(other, one, rtol * size))
 
 
