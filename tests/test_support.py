@@ -8,6 +8,7 @@ from numpy.testing import assert_allclose
 import fe_relu
 from fe_relu.meshes.quadrilaterals.lattice import QuadrilateralGrid
 from fe_relu.meshes.simplices.mesh import SimplexMesh
+from fe_relu.regions import supports
 
 GRID = fe_relu.Grid((0, 0), np.eye(2), (6, 6), "right")
 
@@ -252,7 +253,9 @@ def test_triangles_without_area_count_for_nothing():
 
 def test_points_may_be_far_away():
     triangle = fe_relu.Support([[0, 1, 0], [0, 0, 1]], [[0], [1], [2]])
-    assert triangle.distance([[1e200], [0.0]])[0] == 1e200
+    assert triangle.distance([[1e50], [0.0]])[0] == 1e50
+    with pytest.raises(ValueError, match="rescale"):
+        triangle.distance([[1e200], [0.0]])
     with pytest.raises(ValueError, match="rescale"):
         fe_relu.Support.of_polygon(np.array([[0, 1, 0], [0, 0, 1]]) * 1e160)
 
@@ -292,3 +295,12 @@ def test_what_has_no_support_is_named_with_what_has(given):
 def test_a_support_is_one_already():
     with pytest.raises(TypeError, match="a Support is one already"):
         fe_relu.support(of_cells((0, 0)))
+
+
+def test_the_nearest_of_many_is_found_as_if_all_were_asked(rng):
+    for dim, count in ((1, 40), (2, 60)):
+        simplices = rng.random((count, 1, dim)) + 0.1 * rng.standard_normal((count, dim + 1, dim))
+        found = supports._nearest(points := 3 * rng.standard_normal((500, dim)), simplices)
+        every = supports._to_simplices(points[:, None], simplices)
+        assert_allclose(found[0], every.min(axis=1), rtol=1e-14)
+        assert (every[np.arange(500), found[1]] == found[0]).all()

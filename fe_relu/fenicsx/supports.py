@@ -20,7 +20,7 @@ def support_error(
     For the P1 interpolant of a continuous u on triangles of diameter h at most it is proven that
     the support reaches at most h beyond that of u: a cell of it has a vertex where u is not 0. And
     if {u ≠ 0} is a union of closed discs of radius h / √3 in the mesh, at most 2 h / √3 are
-    missing: each disc has a vertex. Time grows with the product of both numbers of simplices.
+    missing: each disc has a vertex.
 
     Collective if a network's values are spread, or u is a dolfinx `Function`.
 

@@ -14,16 +14,18 @@ until none is left that could change the largest lower bound by more.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, singledispatch
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from scipy.spatial import cKDTree
 
 from fe_relu.basics.points import real_points, require_finite
 from fe_relu.meshes.quadrilaterals.mesh import halved
-from fe_relu.meshes.simplices.checks import checked_arrays
+from fe_relu.meshes.simplices.checks import LARGEST, checked_arrays
 from fe_relu.networks.p2 import P2Network
 from fe_relu.networks.q1 import Q1Network
 from fe_relu.regions.domains import cells_of
@@ -130,6 +132,8 @@ class Support:
         """The distance of the columns of x, (dim, n), to the support; infinite if it is empty."""
         points = real_points(x, self.dim).astype(np.float64)
         require_finite(points)
+        if (largest := np.abs(points).max(initial=0)) > LARGEST:
+            raise ValueError(f"coordinates up to {largest:g} are beyond {LARGEST:g}; rescale them")
         return _nearest(points.T, self.convex_parts)[0]
 
     def boundary(self) -> list[Floats]:
@@ -352,15 +356,33 @@ def _length(x: Floats) -> Floats:
 def _nearest(points: Floats, simplices: Floats) -> tuple[Floats, Ints]:
     """The distance of points (n, dim) to the nearest of simplices, and which that is."""
     distance, which = np.full(len(points), np.inf), np.zeros(len(points), np.int64)
-    if len(simplices) == 0:
+    if len(simplices) == 0 or len(points) == 0:
         return distance, which
-    step = max(1, AT_ONCE // len(simplices))
-    for start in range(0, len(points), step):
-        some = slice(start, start + step)
-        found = _to_simplices(points[some, None], simplices)
-        which[some] = found.argmin(axis=1)
-        distance[some] = found.min(axis=1)
+    middles = simplices.mean(axis=1)
+    radius = _length(simplices - middles[:, None]).max()
+    corners, tree = cKDTree(simplices.reshape(-1, points.shape[1])), cKDTree(middles)
+    # The nearest is not farther than the nearest corner, and its middle by a radius at most.
+    reach = corners.query(points)[0] * (1 + 1e-12) + radius
+    counts = tree.query_ball_point(points, reach, return_length=True)
+    ends = np.cumsum(counts)
+    for first, last in _stretches(ends):
+        near = tree.query_ball_point(points[first:last], reach[first:last])
+        rows, columns = np.repeat(np.arange(first, last), counts[first:last]), np.concatenate(near)
+        found = _to_simplices(points[rows], simplices[columns.astype(np.int64)])
+        starts = ends[first:last] - counts[first:last]
+        least = np.lexsort((found, rows))[starts - starts[0]]
+        distance[first:last], which[first:last] = found[least], columns[least]
     return distance, which
+
+
+def _stretches(ends: Ints) -> Iterator[tuple[int, int]]:
+    """Stretches of points with about `AT_ONCE` pairs each, of which those up to a point end so."""
+    first = 0
+    while first < len(ends):
+        before = ends[first - 1] if first else 0
+        last = max(first + 1, int(np.searchsorted(ends, before + AT_ONCE, side="right")))
+        yield first, last
+        first = last
 
 
 @dataclass(frozen=True)
