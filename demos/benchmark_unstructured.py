@@ -279,7 +279,7 @@ def serial(scale: float, count: int) -> float:
                 f"{what:36}{1e9 * time:10.1f}{time / ours:11.2f}{time / copying:11.1f}"
                 f"{'' if other < 0 else other:>14}"
             )
-        right = min(time for _, time, other in rows[6:] if other < RIGHT * count)
+        right = min((time for _, time, other in rows[6:] if other < RIGHT * count), default=np.nan)
         building, size = located_again(network)
         figures = [
             ("random points over copying them", ours / copying, "≤"),
