@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +15,7 @@ from fe_relu.meshes.recognition.boxes import located_box
 from fe_relu.meshes.recognition.recognise import MeshCells
 from fe_relu.meshes.simplices.checks import checked_arrays, require_mesh
 from fe_relu.meshes.simplices.location.neighbours import neighbours
-from fe_relu.meshes.simplices.nodes import pairs
+from fe_relu.meshes.simplices.nodes import Nodes, pairs
 from fe_relu.meshes.simplices.ring import boundary, ring_around
 from fe_relu.meshes.simplices.sharing.directory import Directory, Frame, entries
 from fe_relu.meshes.simplices.sharing.partition import Holders, Partition
@@ -73,61 +72,67 @@ def partition_of(mesh: mesh.Mesh, degree: int = 1) -> Partition:
         ring, held, held_is_own = _ring_of_box(located_box(here), vertices, cells, own_cells)
     else:
         ring, held, held_is_own = _ring_here(comm, vertices, number, cells, own_cells)
+    holders = [Holders(starts, *_users(comm, starts, number))]
+    node_numbering = None
+    if degree == 2:
+        nodes = Nodes.of(vertices, cells)
+        num_own_edges = mesh.topology.index_map(1).size_local
+        named, node_starts = _numbers_of_nodes(comm, nodes, number, starts, num_own_edges, joints)
+        holders.append(Holders(node_starts, *_users(comm, node_starts, named)))
+        node_numbering = Numbering.of(named, node_starts, comm.rank)
     share = Share(
         vertices,
-        Numbering.of(number, starts[comm.rank], starts[comm.rank + 1]),
+        Numbering.of(number, starts, comm.rank),
         np.hstack([cells, held]),
         np.concatenate([own_cells, held_is_own]),
         ring,
         Extent(0, 0, size, 1.0, 0).roundoff(),
+        node_numbering,
     )
+    extent = _extent(comm, share, int(starts[-1]), size)
+    directory = _directory(comm, share, extent)
+    _require_joined(comm, share, directory)
+    spread = SpreadMesh(share, extent, int(holders[-1].starts[-1]) if degree == 2 else 0)
+    return Partition(spread, comm.rank, directory, tuple(holders))
+
+
+def _extent(comm: MPI.Comm, share: Share, num_vertices: int, size: float) -> Extent:
+    """What all know of the whole mesh, of so many vertices and coordinates of this size."""
     with together(comm):
-        step = share.locator.least_height if cells.size else np.inf
-    mark = mark_of(vertices, cells[:, own_cells])
-    extent = Extent(
-        int(starts[-1]),
-        _total(comm, owned.shape[1]),
+        step = share.locator.least_height if share.cells.size else np.inf
+    mark = mark_of(share.vertices, share.own_cells)
+    return Extent(
+        num_vertices,
+        _total(comm, share.own_cells.shape[1]),
         size,
         -largest(comm, -step),
         sum(_total(comm, mark >> k & 0xFFFF) << k for k in range(0, 64, 16)) % (1 << 64),
     )
-    directory = _directory(comm, share, extent)
-    _require_joined(comm, share, directory)
-    holders, num_nodes = [Holders(starts, *_users(comm, starts, number))], 0
-    if degree == 2:
-        num_own = mesh.topology.index_map(1).size_local
-        share, node_starts = _with_nodes(comm, share, starts, num_own, joints)
-        nodes, num_nodes = share.refined(2).numbers(), int(node_starts[-1])
-        holders.append(Holders(node_starts, *_users(comm, node_starts, nodes)))
-    spread = SpreadMesh(share, extent, num_nodes)
-    return Partition(spread, comm.rank, directory, tuple(holders))
 
 
-def _with_nodes(
-    comm: MPI.Comm, share: Share, starts: Ints, num_own_edges: int, joints: Ints
-) -> tuple[Share, Ints]:
-    """The share with numbers of its nodes: each rank's own are its vertices, then its edges.
+def _numbers_of_nodes(
+    comm: MPI.Comm, nodes: Nodes, vertices: Ints, starts: Ints, num_own_edges: int, joints: Ints
+) -> tuple[Ints, Ints]:
+    """The numbers of nodes in the whole mesh: of each rank its vertices, then its edges.
 
     Args:
         comm: The ranks.
-        share: Without them.
+        nodes: Those here.
+        vertices: The numbers of the vertices among them.
         starts: Rank r owns the vertices starts[r] … starts[r + 1] − 1.
         num_own_edges: How many edges this rank owns.
-        joints: Both ends of edges, as vertices of the share, and the edge's number among edges.
+        joints: Both ends of edges, as vertices here, and the edge's number among edges.
 
     Returns:
-        The share, and where the nodes of each rank start.
+        The numbers, and where those of each rank start.
     """
     edge_starts = np.append(0, np.cumsum(gather_columns(comm, np.array([[num_own_edges]]))[0]))
-    ends, numbers, nodes = joints[:2], joints[2], share.nodes
     edges = np.empty(nodes.edges.shape[1], np.int64)
-    edges[nodes.edge_of(*ends)] = numbers
-    owner, vertices = np.searchsorted(edge_starts, edges, side="right") - 1, share.numbers()
+    edges[nodes.edge_of(*joints[:2])] = joints[2]
+    owner = np.searchsorted(edge_starts, edges, side="right") - 1
     before = edge_starts[np.searchsorted(starts, vertices, side="right") - 1]
-    of_whole = np.concatenate([vertices + before, edges + starts[owner + 1]])
-    node_starts = starts + edge_starts
-    numbering = Numbering.of(of_whole, node_starts[comm.rank], node_starts[comm.rank + 1])
-    return replace(share, node_numbering=numbering), node_starts
+    numbers = np.concatenate([vertices + before, edges + starts[owner + 1]])
+    return numbers, starts + edge_starts
 
 
 def _total(comm: MPI.Comm, own: int) -> int:

@@ -40,9 +40,9 @@ class Numbering:
     own: Ints
 
     @staticmethod
-    def of(numbers: Ints, first: int, end: int) -> Numbering:
-        """Of numbers, of which first … end − 1 count for this rank."""
-        places = np.flatnonzero((first <= numbers) & (numbers < end))
+    def of(numbers: Ints, starts: Ints, rank: int) -> Numbering:
+        """Of numbers, of which starts[rank] … starts[rank + 1] − 1 count for this rank."""
+        places = np.flatnonzero((starts[rank] <= numbers) & (numbers < starts[rank + 1]))
         return Numbering(numbers, places[order_of(numbers[places])])
 
     @property
