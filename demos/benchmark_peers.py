@@ -4,7 +4,8 @@
 None of them is needed: those that can be imported are run. A command that installs all, for Python
 3.13 on Linux, and lets them be seen:
 
-    pip install --no-deps --target .readers/bench --only-binary=:all: embreex numba_celltree vtk
+    pip install --no-deps --target .readers/bench --python-version 3.13 --only-binary=:all: \
+        embreex numba_celltree vtk
     PYTHONPATH=$PWD:$PWD/.readers/bench python3 demos/benchmark_unstructured.py
 """
 
