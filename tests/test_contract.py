@@ -767,7 +767,8 @@ def quarrels(row, layout, odd):
     conversion, u, z = Conversion(V, layout=layout), fem.Function(V), fem.Function(V, dtype="c16")
     other = fem.Function(fem.functionspace(domain(row), ("P", 1)))
     mine, x, nodes = (wide if odd else one), own_points(one, 0, 60), np.arange(3)
-    kind = made(row, "P2" if odd and has_p2 else "P1", layout)
+    kinds = [made(row, name, layout) for name in ("P1", "P2")[: 1 + has_p2]]  # on all ranks
+    kind = kinds[-1] if odd else kinds[0]
     plan, transfer = one.plan(x), interpolation_plan(one, V)
     calls = {
         "layouts": lambda: Conversion(V, layout="blocks" if odd else "replicated"),
@@ -797,6 +798,7 @@ def quarrels(row, layout, odd):
         "elements to plan": lambda: interpolation_plan(one, V2 if odd else V),
         "outputs to plan": lambda: interpolation_plan(mine, V),
         "no network to plan": lambda: interpolation_plan(None if odd else one, V),
+        "no space to plan": lambda: interpolation_plan(one, None if odd else V),
     }
     of_p2 = {
         "levels": lambda: Conversion(V2, levels=3 + odd),
