@@ -222,12 +222,12 @@ def _through(
 def _(
     layer: Affine, size: npt.NDArray, error: npt.NDArray, most: int | None, eps: float
 ) -> npt.NDArray[np.float64]:
-    eps = float(np.finfo(layer.bias.dtype).eps)
+    own_eps = float(np.finfo(layer.bias.dtype).eps)
     weight = abs(layer.weight).astype(float)
     counts = np.diff(weight.indptr)
     terms = counts if most is None else np.minimum(counts, most)
     magnitude = _largest_sums(weight, size + error, most) + np.abs(layer.bias)
-    return _largest_sums(weight, error, most) + (2 + terms) * eps * magnitude
+    return _largest_sums(weight, error, most) + (2 + terms) * own_eps * magnitude
 
 
 @_through.register

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Numbers put in order digit by digit: several times faster than comparing them."""
+"""Numbers put in order digit by digit, without comparing them."""
 
 from __future__ import annotations
 

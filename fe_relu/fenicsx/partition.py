@@ -318,8 +318,7 @@ def _require_joined(comm: MPI.Comm, share: Share, directory: Directory) -> None:
     Raises:
         ValueError: On every rank.
     """
-    inside = share.cells.max(axis=0, initial=0) < share.num_vertices
-    cells, own = share.cells[:, inside], share.mine[inside]
+    cells, own = share.cells[:, share.of_mesh], share.mine[share.of_mesh]
     cell, i = np.nonzero((neighbours(cells, share.num_vertices)[0] < 0) & own[:, None])
     is_rim = np.zeros(share.num_vertices, np.bool_)
     for j in range(len(cells)):

@@ -39,7 +39,7 @@ class Partition:
         mesh: The mesh.
         rank: This rank.
         directory: Who may hold a point.
-        holders: Of vertices, and where P2 functions are shared out, of nodes.
+        holders_of: Vertices, and where P2 functions are shared out, nodes.
         degree: Whether values are at vertices (1) or at nodes (2).
     """
 
