@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from cases import DIAGONALS, everywhere, on_first_rank, random_function, rectangle
 from fe_relu import Conversion, Grid, function_from_network, network_from_function
-from fe_relu.meshes.grid.blocks import Blocks
+from fe_relu.meshes.grid.blocks import LARGEST_WINDOW, Blocks, Box
 from fe_relu.parallel.exchange import exchange_on
 
 
@@ -43,15 +43,23 @@ def spelt_out(runs):
     shape=st.tuples(st.integers(1, 9), st.integers(1, 9)),
     size=st.integers(1, 12),
     diagonal=st.sampled_from(DIAGONALS),
+    extents=st.lists(st.lists(st.integers(0, 99), max_size=3), min_size=12, max_size=12),
 )
-def test_blocks_cover_the_grid_and_hold_what_their_cells_need(shape, size, diagonal):
+def test_blocks_cover_the_grid_and_hold_what_their_cells_need(shape, size, diagonal, extents):
     """A pure function of shape and number of ranks, so any number of ranks fits in one process."""
     grid = Grid((0, 0), np.eye(2), shape, diagonal)
     blocks = Blocks.layouts(grid, size)[-1]
     number = len(blocks.ranks)
     blocks = blocks.claimed([(3 * r) % (number + 1) - 1 for r in range(size)])
+    wanted = [np.array(some, int) % grid.num_vertices for some in extents[:size]]
+    narrow = [blocks.part(rank).num_vertices for rank in range(size)]
+    blocks = blocks.widened([blocks.extent(vertices) for vertices in wanted])
     windows = [blocks.part(rank) for rank in range(size)]
-    assert sum(w.shape[0] * w.shape[1] for w in windows) == shape[0] * shape[1]
+    cells = [
+        np.prod(np.add(w.shape, (-w.margin[0] - w.margin[1], -w.margin[2] - w.margin[3])))
+        for w in windows
+    ]
+    assert sum(cells) == np.prod(shape)
     assert len(set(blocks.ranks)) == len(blocks.ranks) <= size
     assert set(blocks.ranks) <= set(range(size))
     numbers = np.arange(grid.num_vertices)
@@ -69,6 +77,16 @@ def test_blocks_cover_the_grid_and_hold_what_their_cells_need(shape, size, diago
         assert [place for place, _ in own] == np.flatnonzero(window.owned()).tolist()
         assert set(held[window.owned()]) == set(np.flatnonzero(blocks.owners(numbers) == r))
         assert window.refined(2) == blocks.refined(2).part(r)
+        assert held[window.own].tolist() == [number for _, number in own] or not any(window.margin)
+        assert np.prod(window.shape) <= LARGEST_WINDOW * cells[r]
+        assert held.size >= narrow[r]
+        if r in blocks.ranks and wanted[r].size:
+            block, extent = blocks.boxes[blocks.ranks.index(r)], blocks.extent(wanted[r])
+            around = Box(
+                *np.where([1, 0, 1, 0], np.minimum(block, extent), np.maximum(block, extent))
+            )
+            if around.num_cells <= LARGEST_WINDOW * cells[r]:
+                assert set(wanted[r]) <= set(held)
         owned += [number for _, number in own]
     assert sorted(owned) == numbers.tolist()
 
@@ -113,7 +131,7 @@ def test_a_communicator_has_one_of_its_own_and_takes_it_along(comm):
 
 
 def test_memory_of_a_rank_is_its_share(comm):
-    """Bytes held per rank: window and its table, of N values in all, and nothing of size N."""
+    """Bytes held: those of a rank's block and of as many cells of its own around it; none of N."""
     shape = (240, 200)
     u = fem.Function(fem.functionspace(rectangle(comm, "right", shape), ("P", 1)))
     held, peak = [], []
@@ -126,7 +144,7 @@ def test_memory_of_a_rank_is_its_share(comm):
         conversion(u)(x)
         peak.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    share = 1 / comm.size
+    share = min(LARGEST_WINDOW / comm.size, 1)
     assert held[0] < (share + 0.05) * held[1]
     # Conversion and evaluation together: this rank's share of values and of points, a few times.
     assert peak[0] < 10 * share * (8 * np.prod(shape) + 8 * 3 * 20_000)

@@ -29,7 +29,7 @@ from fe_relu.meshes.recognition.recognise import TOLERANCE
 from fe_relu.networks.p1 import P1Network
 from fe_relu.networks.p2 import MAX_LEVELS, P2Network
 from fe_relu.networks.q1 import Q1Network, linear_type
-from fe_relu.parallel.agreement import gather_columns, together
+from fe_relu.parallel.agreement import gather_columns, gathered, together
 from fe_relu.parallel.layouts import checked_layout, is_spread, spread_on
 from fe_relu.parallel.redistribute import Redistribution, aligned
 
@@ -126,7 +126,8 @@ class Conversion:
         if self.located.division:
             return self.located.division
         owned = self.located.vertex_of_node[: self.V.mesh.geometry.index_map().size_local]
-        return aligned(comm, divisions(self.mesh, comm.size), owned)
+        blocks = aligned(comm, divisions(self.mesh, comm.size), owned)
+        return blocks.widened(gathered(comm, blocks.extent(owned)))
 
     @property
     def mesh(self) -> Any:

@@ -93,7 +93,8 @@ def in_units(layout: Layout, network: P1Network, levels: int) -> P1Network:
 def _(layout: Spread, network: P1Network, levels: int) -> P1Network:
     grid, comm = on_grid(network.mesh, "the hierarchical basis"), layout.comm
     unit = unit_of_blocks(grid, levels, comm.size)
-    if network.part.unit % unit == 0:
+    held: Any = layout.division
+    if held.unit % unit == 0 and not held.margins:
         return network
     own = np.flatnonzero(network.part.owned())
     vertices = network.part.whole_numbers(own)

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: MIT
 """Which rank holds which part of the grid, by arithmetic alone: nothing here communicates.
 
-The cells of the grid are cut into px · py blocks of nearly equal size. A block's *window* holds the
-nodal values of all vertices of its cells, so vertices on the border of two blocks are in both
-windows, and a point is answered by the owner of the cell it lies in. Points outside the mesh belong
-to the block of the nearest cell.
+The cells of the grid are cut into px · py blocks of nearly equal size. A rank's *window* holds the
+nodal values of all vertices of its block's cells, so vertices on the border of two blocks are in
+both windows. It may have a margin of more cells, those that the rank's own points lie in: a rank
+answers what lies in its window, and asks for the rest the rank whose block it lies in. Points
+outside the mesh belong to the block of the nearest cell.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +22,13 @@ from fe_relu.basics.compiled import compiled
 from fe_relu.meshes.grid.grid import Grid
 from fe_relu.meshes.grid.locate import kept, lattice_point, unpacked
 from fe_relu.meshes.grid.table import lattice_frame
-from fe_relu.meshes.grid.window import Window
+from fe_relu.meshes.grid.window import NO_MARGIN, Margin, Window
+
+#: How many times the cells of its block a window may have.
+LARGEST_WINDOW = 2
+
+#: A margin that is too large is shortened by whole parts of so many.
+SHORTENINGS = 16
 
 
 @dataclass(frozen=True)
@@ -36,6 +43,7 @@ class Blocks:
         counts: (px, py), number of blocks along each axis.
         ranks: The rank that holds block by·px + bx; ranks not named hold none.
         unit: Divides nx and ny.
+        margins: Of each block's window, if any window has one.
     """
 
     asks_several = False
@@ -44,6 +52,7 @@ class Blocks:
     counts: tuple[int, int]
     ranks: tuple[int, ...]
     unit: int = 1
+    margins: tuple[Margin, ...] = ()
 
     @property
     def num_vertices(self) -> int:
@@ -65,7 +74,9 @@ class Blocks:
 
     def refined(self, factor: int) -> Blocks:
         """The same blocks of the grid refined by a factor."""
-        return replace(self, grid=self.grid.refined(factor), unit=self.unit * factor)
+        margins = tuple(margin.refined(factor) for margin in self.margins)
+        grid = self.grid.refined(factor)
+        return replace(self, grid=grid, unit=self.unit * factor, margins=margins)
 
     @staticmethod
     def of(grid: Grid, size: int, unit: int = 1) -> Blocks:
@@ -96,6 +107,43 @@ class Blocks:
             self, ranks=tuple(ranks[b] if b in ranks else next(free) for b in range(number))
         )
 
+    def extent(self, vertices: npt.NDArray[np.int64]) -> Box | None:
+        """The cells around these vertices; None without any."""
+        if vertices.size == 0:
+            return None
+        spans = []
+        for numbers, n in zip(self.grid.places(vertices)[:2], self.grid.shape, strict=True):
+            spans.append((max(int(numbers.min()) - 1, 0), min(int(numbers.max()) + 1, n)))
+        (left, right), (below, above) = spans
+        return Box(left, right, below, above)
+
+    def widened(self, extents: Sequence[Box | None]) -> Blocks:
+        """Windows that hold each rank's extent too, or as much as `LARGEST_WINDOW` allows."""
+        blocks = (Box(*map(int, box)) for box in self.boxes)
+        margins = tuple(
+            block.margin_to(extents[rank]) for rank, block in zip(self.ranks, blocks, strict=True)
+        )
+        return replace(self, margins=margins if any(map(any, margins)) else ())
+
+    @cached_property
+    def boxes(self) -> npt.NDArray[np.int64]:
+        """The cells of each block, shape (px · py, 4): see `Box`."""
+        i, j = (
+            np.searchsorted(parts, np.arange(count + 1))
+            for parts, count in zip(
+                (self.column_of_cell, self.row_of_cell), self.counts, strict=True
+            )
+        )
+        by, bx = np.divmod(np.arange(len(self.ranks)), self.counts[0])
+        return np.stack([i[bx], i[bx + 1], j[by], j[by + 1]], axis=1)
+
+    @cached_property
+    def windows(self) -> npt.NDArray[np.int64]:
+        """The cells of each block's window, likewise."""
+        if not self.margins:
+            return self.boxes
+        return self.boxes + np.array(self.margins) * np.array([-1, 1, -1, 1])
+
     @cached_property
     def column_of_cell(self) -> npt.NDArray[np.int32]:
         """Which column of blocks cell column i is in, shape (nx,)."""
@@ -109,15 +157,16 @@ class Blocks:
         """The cells that a rank holds; none if no block is its own."""
         if rank not in self.ranks:
             return Window(self.grid, (0, 0), (0, 0), self.unit)
-        by, bx = divmod(self.ranks.index(rank), self.counts[0])
-        i = np.flatnonzero(self.column_of_cell == bx)
-        j = np.flatnonzero(self.row_of_cell == by)
-        return Window(self.grid, (int(i[0]), int(j[0])), (i.size, j.size), self.unit)
+        block = self.ranks.index(rank)
+        left, right, below, above = map(int, self.windows[block])
+        margin = self.margins[block] if self.margins else NO_MARGIN
+        start, shape = (left, below), (right - left, above - below)
+        return Window(self.grid, start, shape, self.unit, margin)
 
     def side_by_side(self) -> npt.NDArray[np.int64]:
-        """The numbers of the vertices in the windows of all ranks, one after the other."""
-        size = max(self.ranks) + 1
-        return np.concatenate([self.part(rank).numbers() for rank in range(size)])
+        """The numbers of the vertices `own` of the windows of all ranks, one after the other."""
+        parts = map(self.part, range(max(self.ranks) + 1))
+        return np.concatenate([part.numbers()[part.own] for part in parts])
 
     def rank_of_cells(self, i: npt.NDArray, j: npt.NDArray) -> npt.NDArray[np.int64]:
         """The rank that holds each cell (i, j)."""
@@ -134,24 +183,22 @@ class Blocks:
         self, vertices: npt.NDArray[np.int64]
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Every rank whose window holds a vertex: (position in `vertices`, rank), all pairs."""
-        i, j, centre = self.grid.places(vertices)
-        nx, ny = self.grid.shape
-        right, up = np.minimum(i, nx - 1), np.minimum(j, ny - 1)
-        left, down = np.where(centre, i, i - 1).clip(0), np.where(centre, j, j - 1).clip(0)
-        across = self.column_of_cell[left] != self.column_of_cell[right]
-        along = self.row_of_cell[down] != self.row_of_cell[up]
-        cases = [
-            (np.ones_like(across), right, up),
-            (across, left, up),
-            (along, right, down),
-            (across & along, left, down),
-        ]
-        positions = [np.flatnonzero(mask) for mask, _, _ in cases]
-        ranks = [
-            self.rank_of_cells(ci[p], cj[p])
-            for p, (_, ci, cj) in zip(positions, cases, strict=True)
-        ]
-        return np.concatenate(positions), np.concatenate(ranks)
+        places, columns, rows = self.grid.places(vertices), self.column_of_cell, self.row_of_cell
+        return _holders(*places, columns, rows, self.windows, np.array(self.ranks), self._reach)
+
+    @cached_property
+    def _reach(self) -> tuple[int, int]:
+        """How many columns and rows of blocks from its own a window touches."""
+        left, right, below, above = self.windows.T
+        by, bx = np.divmod(np.arange(len(self.ranks)), self.counts[0])
+        reaches = []
+        for own, parts, first, end in (
+            (bx, self.column_of_cell, left, right),
+            (by, self.row_of_cell, below, above),
+        ):
+            before, after = parts[np.maximum(first - 1, 0)], parts[np.minimum(end, parts.size - 1)]
+            reaches.append(int(max((own - before).max(), (after - own).max())))
+        return reaches[0], reaches[1]
 
     def candidates(
         self, x: npt.NDArray, positions: npt.NDArray[np.int64], dtype: np.dtype
@@ -161,6 +208,39 @@ class Blocks:
         frame, ranks = lattice_frame(self.grid, dtype), np.array(self.ranks)
         columns = self.column_of_cell
         return positions, _owners(x[0], x[1], positions, frame, columns, first_of_row, ranks)
+
+
+class Box(NamedTuple):
+    """The cells (i, j) with left ≤ i < right and below ≤ j < above."""
+
+    left: int
+    right: int
+    below: int
+    above: int
+
+    @property
+    def num_cells(self) -> int:
+        return (self.right - self.left) * (self.above - self.below)
+
+    def margin_to(self, extent: Box | None) -> Margin:
+        """What is beyond this box of another, shortened on all sides alike if it is too much."""
+        if extent is None:
+            return NO_MARGIN
+        left, right = max(self.left - extent.left, 0), max(extent.right - self.right, 0)
+        below, above = max(self.below - extent.below, 0), max(extent.above - self.above, 0)
+        for parts in range(SHORTENINGS, 0, -1):
+            margin = Margin(*(side * parts // SHORTENINGS for side in (left, right, below, above)))
+            if self.with_margin(margin).num_cells <= LARGEST_WINDOW * self.num_cells:
+                return margin
+        return NO_MARGIN
+
+    def with_margin(self, margin: Margin) -> Box:
+        return Box(
+            self.left - margin.left,
+            self.right + margin.right,
+            self.below - margin.below,
+            self.above + margin.above,
+        )
 
 
 def _parts(n: int, parts: int, unit: int) -> npt.NDArray[np.int32]:
@@ -201,3 +281,38 @@ def _owners(x: Any, y: Any, positions: Any, frame: Any, columns: Any, rows: Any,
         j = min(np.int64(kept(t, 1, rows.size + 1, real)), rows.size) - 1
         out[k] = ranks[rows[j] + columns[i]]
     return out
+
+
+@compiled
+def _holders(
+    i: Any, j: Any, centre: Any, columns: Any, rows: Any, windows: Any, ranks: Any, reach: Any
+) -> Any:
+    """The vertices that windows hold: (position, rank), shape (m,) each, by increasing position.
+
+    Args:
+        i: Column of each vertex, or of the cell whose centre it is, shape (n,).
+        j: Its row, likewise.
+        centre: Whether it is the centre of a cell.
+        columns: Block column of each column of cells, shape (nx,).
+        rows: Block row of each row of cells, shape (ny,).
+        windows: As in `Blocks`.
+        ranks: The rank of each block.
+        reach: How many columns and rows of blocks away a window may be.
+    """
+    px, py = columns[-1] + 1, rows[-1] + 1
+    positions, found = np.empty(i.size, np.int64), np.empty(i.size, np.int64)
+    count = 0
+    for k in range(i.size):
+        bx, by = columns[min(i[k], columns.size - 1)], rows[min(j[k], rows.size - 1)]
+        for row in range(max(by - reach[1], 0), min(by + reach[1] + 1, py)):
+            for column in range(max(bx - reach[0], 0), min(bx + reach[0] + 1, px)):
+                block = row * px + column
+                left, right, below, above = windows[block]
+                end_i, end_j = i[k] + centre[k], j[k] + centre[k]
+                if left <= i[k] and end_i <= right and below <= j[k] and end_j <= above:
+                    if count == positions.size:
+                        positions = np.append(positions, np.empty_like(positions))
+                        found = np.append(found, np.empty_like(found))
+                    positions[count], found[count] = k, ranks[block]
+                    count += 1
+    return positions[:count], found[:count]

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,22 @@ if TYPE_CHECKING:
     from fe_relu.meshes.grid.grid import Grid
 
 
+class Margin(NamedTuple):
+    """How many columns and rows of cells a window holds beyond the block that counts as its own."""
+
+    left: int = 0
+    right: int = 0
+    below: int = 0
+    above: int = 0
+
+    def refined(self, factor: int) -> Margin:
+        """The same margin of the grid refined by a factor."""
+        return Margin(*(factor * cells for cells in self))
+
+
+NO_MARGIN = Margin()
+
+
 @dataclass(frozen=True)
 class Window:
     """The cells (i, j) of a grid with start ≤ (i, j) < start + shape, and their vertices.
@@ -29,16 +45,20 @@ class Window:
         grid: The whole grid.
         start: Its first cell along each axis.
         shape: Its cells along each axis; (0, 0) if it is empty.
-        unit: Where the grid is cut into windows, cuts are at multiples of this; 0 if it is not cut.
+        unit: Where the grid is cut into blocks, cuts are at multiples of this; 0 if it is not cut.
+        margin: What it holds beyond its block, the cells that no other window's block has.
     """
 
     grid: Grid
     start: tuple[int, int]
     shape: tuple[int, int]
     unit: int = 0
+    margin: Margin = NO_MARGIN
 
-    #: Which of its vertices are gathered: all, as what is on a border is the same on both sides.
-    own = slice(None)
+    @property
+    def own(self) -> Any:
+        """Which of its vertices are gathered: also twice what is on a border of two blocks."""
+        return self.owned() if any(self.margin) else slice(None)
 
     def refined(self, factor: int) -> Window:
         """The same part of the grid refined by a factor."""
@@ -46,9 +66,8 @@ class Window:
             return self
         (i, j), (nx, ny) = self.start, self.shape
         finer = self.grid.refined(factor)
-        return Window(
-            finer, (i * factor, j * factor), (nx * factor, ny * factor), self.unit * factor
-        )
+        start, shape = (i * factor, j * factor), (nx * factor, ny * factor)
+        return Window(finer, start, shape, self.unit * factor, self.margin.refined(factor))
 
     @property
     def num_vertices(self) -> int:
@@ -85,34 +104,68 @@ class Window:
         i, j = i + i0, j + j0
         return np.where(centre, first + j * nx + i, j * (nx + 1) + i)
 
-    def owned(self) -> npt.NDArray[np.bool_]:
-        """Which vertices count as this window's, so that each vertex of the grid is one window's.
+    def _own_cells(self) -> tuple[slice, slice]:
+        """The columns and rows of cells of its block, counted in the window."""
+        (ni, nj), (left, right, below, above) = self.shape, self.margin
+        return slice(left, ni - right), slice(below, nj - above)
 
-        Those on its last column and row are of the next window, if there is one.
+    def _own_vertices(self) -> tuple[slice, slice]:
+        """The columns and rows of corners that count as its block's.
+
+        Those on a border to a block right of it or above are that one's.
         """
-        (i0, j0), (ni, nj) = self.start, self.shape
-        own = np.ones((nj + 1, ni + 1) if ni and nj else (0, 0), np.bool_)
-        own[:, -1:] = i0 + ni == self.grid.shape[0]
-        own[-1:] &= j0 + nj == self.grid.shape[1]
-        centres = np.ones(ni * nj if self.grid.has_centres else 0, np.bool_)
-        return np.concatenate([own.ravel(), centres])
+        slices = zip(self.start, self._own_cells(), self.grid.shape, strict=True)
+        across, along = (slice(s.start, s.stop + (i + s.stop == n)) for i, s, n in slices)
+        return across, along
+
+    def owned(self) -> npt.NDArray[np.bool_]:
+        """Which vertices count as this window's; each vertex of the grid is one window's."""
+        (ni, nj), (columns, rows) = self.shape, self._own_vertices()
+        own = np.zeros((nj + 1, ni + 1) if ni and nj else (0, 0), np.bool_)
+        own[rows, columns] = True
+        if not self.grid.has_centres:
+            return own.ravel()
+        centres, (columns, rows) = np.zeros((nj, ni), np.bool_), self._own_cells()
+        centres[rows, columns] = True
+        return np.concatenate([own.ravel(), centres.ravel()])
 
     def runs(self, *, own: bool = False) -> Iterator[Run]:
         """The vertices of this window as runs, in window order.
 
         Args:
-            own: Without those on the border to a window right of it or above, so that the windows
-                of all blocks have each vertex once.
+            own: Those that are `owned` alone, so that all windows have each vertex once.
         """
-        (nx, ny), (i0, j0), (ni, nj) = self.grid.shape, self.start, self.shape
+        (nx, ny), (ni, nj) = self.grid.shape, self.shape
         if ni == 0 or nj == 0:
             return
-        columns = ni if own and i0 + ni < nx else ni + 1
-        rows = nj if own and j0 + nj < ny else nj + 1
-        yield from _runs(Run(j0 * (nx + 1) + i0, 0, columns), rows, nx + 1, ni + 1)
+        columns, rows = self._own_vertices() if own else (slice(0, ni + 1), slice(0, nj + 1))
+        yield from self._runs(columns, rows, 0, nx + 1, 0, ni + 1)
         if self.grid.has_centres:
-            first = (nx + 1) * (ny + 1) + j0 * nx + i0
-            yield from _runs(Run(first, (ni + 1) * (nj + 1), ni), nj, nx, ni)
+            columns, rows = self._own_cells() if own else (slice(0, ni), slice(0, nj))
+            corners, held = (nx + 1) * (ny + 1), (ni + 1) * (nj + 1)
+            yield from self._runs(columns, rows, corners, nx, held, ni)
+
+    def _runs(
+        self, columns: slice, rows: slice, first: int, step: int, place: int, place_step: int
+    ) -> Iterator[Run]:
+        """A run for each row, or one for all where rows follow each other without a gap.
+
+        Args:
+            columns: Of the window's vertices of one kind.
+            rows: Likewise.
+            first: The grid's number of the first vertex of this kind.
+            step: How many of them a row of the grid has.
+            place: The window's number of its first vertex of this kind.
+            place_step: How many of them a row of the window has.
+        """
+        (i0, j0), length = self.start, columns.stop - columns.start
+        first += (j0 + rows.start) * step + i0 + columns.start
+        place += rows.start * place_step + columns.start
+        count = rows.stop - rows.start
+        if length == step == place_step:
+            count, length = 1, count * length
+        for j in range(count):
+            yield Run(first + j * step, place + j * place_step, length)
 
     def table(self, values: npt.NDArray) -> Table:
         """The P1 or Q1 function with nodal values (k, n) of this window."""
@@ -137,12 +190,3 @@ class Window:
     def largest_bump(self, values: npt.NDArray) -> float:
         """Sup |P2 function − its P1 part| over the window; values as for `quadratic_table`."""
         return largest_bump(surpluses(self, Nodes.of(self, values)))
-
-
-def _runs(row: Run, rows: int, step: int, place_step: int) -> Iterator[Run]:
-    """A run for each row, or one for all where rows follow each other without a gap."""
-    if row.length == step == place_step:
-        yield row._replace(length=rows * step)
-        return
-    for j in range(rows):
-        yield Run(row.first + j * step, row.place + j * place_step, row.length)
