@@ -56,10 +56,10 @@ class Parcels:
             size: Number of ranks.
             positions: Of the items, shape (n,); 0, …, n − 1 by default.
         """
-        counts, order = sort_by_key(destinations, size)
+        places = np.arange(destinations.size) if positions is None else positions
+        counts, order = sorted_by_key(destinations, size, places)
         ranks = np.flatnonzero(counts)
         starts = np.concatenate([[0], np.cumsum(counts[ranks])])
-        order = order if positions is None else positions[order]
         return Parcels(order, tuple(int(rank) for rank in ranks), starts)
 
     def pack(self, columns: npt.NDArray, dtype: npt.DTypeLike = None) -> list[npt.NDArray]:
@@ -92,16 +92,18 @@ class Parcels:
 
 
 @compiled
-def sort_by_key(keys: Any, size: Any) -> Any:
-    """How often each key 0 … size − 1 occurs, and the stable order that sorts the keys."""
+def sorted_by_key(keys: Any, size: Any, items: Any) -> Any:
+    """How often each key 0 … size − 1 occurs, and the items, those of each key together."""
     counts = np.zeros(size, np.int64)
     for key in keys:
         counts[key] += 1
+    if counts.max() == keys.size:
+        return counts, items
     place = np.cumsum(counts) - counts
-    order = np.empty(keys.size, np.int64)
+    order = np.empty_like(items)
     for k in range(keys.size):
         key = keys[k]
-        order[place[key]] = k
+        order[place[key]] = items[k]
         place[key] += 1
     return counts, order
 

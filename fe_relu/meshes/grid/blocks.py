@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from fe_relu.basics.compiled import compiled
 from fe_relu.meshes.grid.grid import Grid
-from fe_relu.meshes.grid.locate import kept, lattice_point, unpacked
+from fe_relu.meshes.grid.locate import clamped, lattice_point, unpacked
 from fe_relu.meshes.grid.table import lattice_frame
 from fe_relu.meshes.grid.window import NO_MARGIN, Margin, Window
 
@@ -205,7 +205,7 @@ class Blocks:
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray]:
         """The rank that answers each of the points x[:, positions]: that of the nearest cell."""
         first_of_row = self.row_of_cell * self.counts[0]
-        frame, ranks = lattice_frame(self.grid, dtype), np.array(self.ranks)
+        frame, ranks = lattice_frame(self.grid, dtype), np.array(self.ranks, np.int32)
         columns = self.column_of_cell
         return positions, _owners(x[0], x[1], positions, frame, columns, first_of_row, ranks)
 
@@ -272,14 +272,16 @@ def _owners(x: Any, y: Any, positions: Any, frame: Any, columns: Any, rows: Any,
         rows: Block row of each row of cells, shape (ny,), times the number of block columns.
         ranks: Rank of each block.
     """
-    real = frame.dtype.type
-    numbers = unpacked(frame)
+    real, numbers = frame.dtype.type, unpacked(frame)
+    end_i, end_j = real(columns.size), real(rows.size)
     out = np.empty(positions.size, np.int32)
     for k in range(out.size):
-        s, t = lattice_point(real(x[positions[k]]), real(y[positions[k]]), numbers)
-        i = min(np.int64(kept(s, 1, columns.size + 1, real)), columns.size) - 1
-        j = min(np.int64(kept(t, 1, rows.size + 1, real)), rows.size) - 1
-        out[k] = ranks[rows[j] + columns[i]]
+        at = np.uint64(positions[k])
+        s, t = lattice_point(real(x[at]), real(y[at]), numbers)
+        # Cells are counted from the ring, which belongs to the cells beside it.
+        i = np.uint32(np.int32(clamped(s, numbers[6], end_i))) - np.uint32(1)
+        j = np.uint32(np.int32(clamped(t, numbers[6], end_j))) - np.uint32(1)
+        out[k] = ranks[np.uint64(rows[np.uint64(j)] + columns[np.uint64(i)])]
     return out
 
 

@@ -30,13 +30,6 @@ STRETCH = 4096 if GATHERS else BLOCK
 
 
 @compiled
-def copy_points(x: Any, rows: Any) -> None:
-    """Copies two rows of any strides, both in one pass: they may be columns in memory."""
-    for k in range(x.shape[1]):
-        rows[0, k], rows[1, k] = x[0, k], x[1, k]
-
-
-@compiled
 def strangers(x: Any, y: Any, setting: Any, begin: Any, away: Any, count: Any) -> Any:
     """Lists the points that another window answers; counts NaN or infinite coordinates.
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 import numpy.typing as npt
 
-from fe_relu.basics import threads
 from fe_relu.basics.points import require_finite
+from fe_relu.basics.sweep import swept
 from fe_relu.meshes.grid import loops
 from fe_relu.meshes.grid.locate import CUTS, INDEX, Place, Setting
 from fe_relu.meshes.mesh import Answers
@@ -20,9 +20,6 @@ from fe_relu.meshes.mesh import Answers
 if TYPE_CHECKING:
     from fe_relu.meshes.grid.grid import Grid
     from fe_relu.meshes.grid.window import Window
-
-#: Points brought into contiguous rows of one dtype at a time, where they are not so given.
-CHUNK_POINTS = 1 << 14
 
 #: Entries beyond max/4 of their dtype are read scaled by this, so that no sum of theirs overflows.
 SCALE = 0.25
@@ -169,22 +166,7 @@ class Table:
         if 0 in self.window.shape:
             require_finite(x)
             return np.arange(x.shape[1])
-        shares = threads.parts(x.shape[1])
-        found: dict[int, npt.NDArray] = {}
-
-        def run(part: slice) -> int:
-            away = np.empty(0 if self._whole else part.stop - part.start, np.int64)
-            bad = count = 0
-            for columns, rows in _contiguous_rows(x, part, dtype):
-                more, listed = ask(rows, columns, away[count:])
-                away[count : count + listed] += columns.start
-                bad, count = bad + more, count + listed
-            found[part.start] = away[:count].copy()
-            return bad
-
-        if threads.total(run, shares):
-            require_finite(x)
-        return np.concatenate([found[part.start] for part in shares]) if shares[1:] else found[0]
+        return swept(x, ask, rows=2, dtype=dtype, listing=not self._whole)
 
     def setting(self, dtype: np.dtype) -> Setting:
         """What the kernels know beside the entries, for one dtype to compute in."""
@@ -250,18 +232,3 @@ def _ring(values: npt.NDArray, nx: int, ny: int) -> npt.NDArray:
     table = np.zeros((len(values), ny + 2, nx + 2), values.dtype)
     table[:, 1:-1, 1:-1] = values.reshape(len(values), ny, nx)
     return table.reshape(len(values), -1)
-
-
-def _contiguous_rows(
-    x: npt.NDArray, part: slice, dtype: np.dtype
-) -> Iterator[tuple[slice, tuple[npt.NDArray, npt.NDArray]]]:
-    """The rows of x as the kernels want them: all at once as they are, or copied in chunks."""
-    if all(row.flags.carray and row.dtype == dtype for row in x):
-        yield part, (x[0, part], x[1, part])
-        return
-    scratch = np.empty((2, CHUNK_POINTS), dtype)
-    for start in range(part.start, part.stop, CHUNK_POINTS):
-        columns = slice(start, min(start + CHUNK_POINTS, part.stop))
-        rows = scratch[:, : columns.stop - start]
-        loops.copy_points(x[:, columns], rows)
-        yield columns, (rows[0], rows[1])

@@ -20,10 +20,10 @@ import numpy as np
 import numpy.typing as npt
 
 from fe_relu.basics.compiled import compiled, inlined, prefetch, vectorised
+from fe_relu.basics.sweep import Rows, swept
 from fe_relu.meshes.mesh import Answers
 from fe_relu.meshes.simplices.location.locator import Locator
 from fe_relu.meshes.simplices.location.records import corner_place, row_entry
-from fe_relu.meshes.simplices.location.sweep import Rows, swept
 from fe_relu.meshes.simplices.location.walk import BLOCK, find, list_lost, new_block
 from fe_relu.meshes.simplices.table import Located, Table
 
@@ -102,7 +102,7 @@ class QuadrilateralTable(Table):
         def ask(rows: Rows, columns: slice, away: npt.NDArray) -> tuple[int, int]:
             return locate(self.cells, *rows, search, corners[:, columns], weights[:, columns], away)
 
-        away = swept(x, ask, self.partial)
+        away = swept(x, ask, rows=3, listing=self.partial)
         return Located(np.empty(0, np.int32), corners, weights, away)
 
     def hats(self, points: Located) -> tuple[npt.NDArray, npt.NDArray]:

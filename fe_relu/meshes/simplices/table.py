@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fe_relu.basics.sweep import Rows, swept
 from fe_relu.meshes.mesh import Answers
 from fe_relu.meshes.simplices.location import walk
 from fe_relu.meshes.simplices.location.locator import Locator
-from fe_relu.meshes.simplices.location.sweep import Rows, swept
 
 #: Values beyond max/4 of their dtype are read scaled by this, so that no sum of theirs overflows.
 SCALE = 0.25
@@ -83,7 +83,7 @@ class Table:
         def ask(rows: Rows, columns: slice, away: npt.NDArray) -> tuple[int, int]:
             return loop(*rows, search, entries, out[..., columns], away, coordinates)
 
-        away = swept(x, ask, self.partial)
+        away = swept(x, ask, rows=3, listing=self.partial)
         return Answers(_unscaled(out, scale), away)
 
     def locate(self, x: npt.NDArray, dtype: npt.DTypeLike) -> Located:
@@ -100,7 +100,7 @@ class Table:
             into = cells[columns], corners[:, columns], weights[:, columns]
             return walk.locate(*rows, search, *into, away, axes)
 
-        return Located(cells, corners, weights, swept(x, ask, self.partial))
+        return Located(cells, corners, weights, swept(x, ask, rows=3, listing=self.partial))
 
     def values_at(self, points: Located) -> Answers:
         """Values at located points, shape (k, n), in the wider of their dtype and the entries'."""

@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from fe_relu.basics.compiled import compiled
+from fe_relu.basics.sweep import Rows, swept
 from fe_relu.meshes.simplices.location.boxes import GROUP, groups_near
 from fe_relu.meshes.simplices.location.records import corner_place, height, num_cells
 from fe_relu.meshes.simplices.location.settle import nearness
-from fe_relu.meshes.simplices.location.sweep import Rows, swept
 from fe_relu.meshes.simplices.location.touched import may_be_in
 from fe_relu.meshes.simplices.location.walk import BLOCK, find, list_lost, new_block
 
@@ -36,7 +36,7 @@ def near(
     def ask(rows: Rows, columns: slice, away: npt.NDArray) -> tuple[int, int]:
         return _near(*rows, search, distance, own, out[columns], away, axes)
 
-    away = swept(x, ask, locator.mine is not None)
+    away = swept(x, ask, rows=3, listing=locator.mine is not None)
     return out, away
 
 
@@ -52,7 +52,7 @@ def cells_at(locator: Locator, x: npt.NDArray) -> npt.NDArray[np.int64]:
     def ask(rows: Rows, columns: slice, away: npt.NDArray) -> tuple[int, int]:
         return _cells(*rows, search, numbers, out[columns], axes), 0
 
-    swept(x, ask)
+    swept(x, ask, rows=3)
     return out
 
 
