@@ -28,7 +28,7 @@ from fe_relu.meshes.kinds import divided, divisions
 from fe_relu.meshes.recognition.recognise import TOLERANCE
 from fe_relu.networks.p1 import P1Network
 from fe_relu.networks.p2 import MAX_LEVELS, P2Network
-from fe_relu.networks.q1 import Q1Network, linear_type
+from fe_relu.networks.q1 import LINEAR, Q1Network
 from fe_relu.parallel.agreement import gather_columns, gathered, together
 from fe_relu.parallel.layouts import checked_layout, is_spread, spread_on
 from fe_relu.parallel.redistribute import Redistribution, aligned
@@ -163,7 +163,9 @@ class Conversion:
         with together(self.V.mesh.comm):
             is_complex = np.iscomplexobj(u.x.array)
             if self._degree == 1:
-                return linear_type(self.mesh)(self.mesh, values, self.layout, is_complex=is_complex)
+                return LINEAR[self.mesh.is_simplicial](
+                    self.mesh, values, self.layout, is_complex=is_complex
+                )
             levels = self._checked_levels()
             assert levels is not None
             return P2Network(self.mesh, values, self.layout, levels=levels, is_complex=is_complex)

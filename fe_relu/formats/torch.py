@@ -22,7 +22,7 @@ from fe_relu.layers.pooling import Pooling
 from fe_relu.meshes.active import Piece
 from fe_relu.networks.nodal import layout_of, whole_of
 from fe_relu.networks.p1 import P1Network
-from fe_relu.networks.q1 import Q1Network, linear_type
+from fe_relu.networks.q1 import LINEAR, Q1Network
 from fe_relu.parallel.agreement import together
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ def _network(module: torch.nn.Module) -> Found:
 
     if isinstance(module, ActiveNeurons):
         mesh = module.piece.mesh
-        return linear_type(mesh)(mesh, _array(module.values))
+        return LINEAR[mesh.is_simplicial](mesh, _array(module.values))
     if isinstance(module, Sum):
         return functools.reduce(operator.add, map(layers_of, map(_network, module.terms)))
     chain = Chain(None, room=Room(sum(tensor.numel() for tensor in module.parameters())))

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -27,15 +28,15 @@ class OnMesh:
         """The communicator whose ranks hold this network and call it together, if any."""
         return self.layout.comm
 
-    @property
+    @cached_property
     def dim_in(self) -> int:
         return self.mesh.dim
 
-    @property
+    @cached_property
     def dim_out(self) -> int:
         array = getattr(self, self.coefficients_in)
         return 1 if array.ndim == 1 else len(array)
 
-    @property
+    @cached_property
     def dtype(self) -> np.dtype:
         return getattr(self, self.coefficients_in).dtype

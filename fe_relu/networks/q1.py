@@ -11,7 +11,6 @@ import numpy as np
 
 from fe_relu.layers.affine import Affine
 from fe_relu.layers.network import PoolingNetwork
-from fe_relu.meshes.mesh import Mesh
 from fe_relu.networks.nodal import NodalNetwork
 from fe_relu.networks.p1 import P1Network
 
@@ -67,6 +66,5 @@ class Q1Network(NodalNetwork):
         return PoolingNetwork((*whole.mesh.hidden_layers(self.dtype), output))
 
 
-def linear_type(mesh: Mesh) -> type[P1Network] | type[Q1Network]:
-    """The type of networks of degree 1 on a mesh."""
-    return P1Network if mesh.is_simplicial else Q1Network
+#: The network of a function of degree 1, by whether the mesh is one of simplices.
+LINEAR: dict[bool, type[P1Network] | type[Q1Network]] = {True: P1Network, False: Q1Network}

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, Protocol
 
 import numpy as np
@@ -188,7 +189,7 @@ class Replicated(_Whole):
 
     comm: MPI.Comm
 
-    @property
+    @cached_property
     def speaks(self) -> bool:
         return self.comm.rank == 0
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fe_relu.basics.points import require_finite
-from fe_relu.basics.sweep import swept
+from fe_relu.basics.threads import swept
 from fe_relu.meshes.grid import loops
 from fe_relu.meshes.grid.locate import CUTS, INDEX, Place, Setting
 from fe_relu.meshes.mesh import Answers

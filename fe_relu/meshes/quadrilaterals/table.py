@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fe_relu.basics.compiled import compiled, inlined, prefetch, vectorised
-from fe_relu.basics.sweep import Rows, swept
+from fe_relu.basics.threads import Rows, swept
 from fe_relu.meshes.mesh import Answers
 from fe_relu.meshes.simplices.location.locator import Locator
 from fe_relu.meshes.simplices.location.records import corner_place, row_entry

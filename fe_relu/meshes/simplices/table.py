@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fe_relu.basics.sweep import Rows, swept
+from fe_relu.basics.threads import Rows, swept
 from fe_relu.meshes.mesh import Answers
 from fe_relu.meshes.simplices.location import walk
 from fe_relu.meshes.simplices.location.locator import Locator

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fe_relu.basics.compiled import compiled
-from fe_relu.basics.sweep import Rows, swept
+from fe_relu.basics.threads import Rows, swept
 from fe_relu.meshes.simplices.location.boxes import GROUP, groups_near
 from fe_relu.meshes.simplices.location.records import corner_place, height, num_cells
 from fe_relu.meshes.simplices.location.settle import nearness
