@@ -45,7 +45,8 @@ if TYPE_CHECKING:
     from fe_relu.regions.contours import contours
     from fe_relu.regions.functionals import argmax, argmin, integral, norm
     from fe_relu.regions.regions import LinearRegions, linear_regions
-    from fe_relu.regions.supports import Support, SupportError, support
+    from fe_relu.regions.supports.hausdorff import SupportError
+    from fe_relu.regions.supports.support import Support, support
     from fe_relu.sizes.activations import ActivationStatistics, activation_statistics
     from fe_relu.sizes.report import SizeReport, size_report
     from fe_relu.sizes.simplify import simplify
@@ -168,9 +169,9 @@ _HOMES = {
     "norm": "regions.functionals",
     "LinearRegions": "regions.regions",
     "linear_regions": "regions.regions",
-    "Support": "regions.supports",
-    "SupportError": "regions.supports",
-    "support": "regions.supports",
+    "Support": "regions.supports.support",
+    "SupportError": "regions.supports.hausdorff",
+    "support": "regions.supports.support",
     "support_error": "fenicsx.supports",
 }
 

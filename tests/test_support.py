@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose
 import fe_relu
 from fe_relu.meshes.quadrilaterals.lattice import QuadrilateralGrid
 from fe_relu.meshes.simplices.mesh import SimplexMesh
-from fe_relu.regions import supports
+from fe_relu.regions.supports import distance
 
 GRID = fe_relu.Grid((0, 0), np.eye(2), (6, 6), "right")
 
@@ -300,7 +300,7 @@ def test_a_support_is_one_already():
 def test_the_nearest_of_many_is_found_as_if_all_were_asked(rng):
     for dim, count in ((1, 40), (2, 60)):
         simplices = rng.random((count, 1, dim)) + 0.1 * rng.standard_normal((count, dim + 1, dim))
-        found = supports._nearest(points := 3 * rng.standard_normal((500, dim)), simplices)
-        every = supports._to_simplices(points[:, None], simplices)
+        found = distance.nearest(points := 3 * rng.standard_normal((500, dim)), simplices)
+        every = distance.to_simplices(points[:, None], simplices)
         assert_allclose(found[0], every.min(axis=1), rtol=1e-14)
         assert (every[np.arange(500), found[1]] == found[0]).all()

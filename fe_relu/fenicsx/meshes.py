@@ -12,7 +12,7 @@ import numpy.typing as npt
 from fe_relu.basics.compiled import compiled
 from fe_relu.basics.ordering import inverse, order_of, sorted_columns
 from fe_relu.fenicsx import compat
-from fe_relu.fenicsx.partition import partition_of
+from fe_relu.fenicsx.sharing.partition import partition_of
 from fe_relu.fenicsx.spaces import require_straight
 from fe_relu.meshes.grid.grid import ROUNDOFF_UNITS, Grid
 from fe_relu.meshes.quadrilaterals.lattice import QuadrilateralGrid, halved_alike

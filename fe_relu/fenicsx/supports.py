@@ -9,7 +9,8 @@ from typing import Any
 from fe_relu.fenicsx.conversion import network_from_function
 from fe_relu.networks.p2 import P2Network
 from fe_relu.networks.q1 import Q1Network
-from fe_relu.regions.supports import Support, SupportError, hausdorff, support
+from fe_relu.regions.supports.hausdorff import SupportError, hausdorff
+from fe_relu.regions.supports.support import Support, support
 
 
 def support_error(

@@ -8,20 +8,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from fe_relu.basics.ordering import distinct, inverse, order_of, sorted_columns
+from fe_relu.basics.ordering import distinct, order_of, sorted_columns
 from fe_relu.fenicsx import compat
+from fe_relu.fenicsx.sharing.rings import numbered, ring_here, ring_of_box
 from fe_relu.fenicsx.spaces import numbers_of_edges
 from fe_relu.meshes.recognition.boxes import located_box
 from fe_relu.meshes.recognition.recognise import MeshCells
 from fe_relu.meshes.simplices.checks import checked_arrays, require_mesh
 from fe_relu.meshes.simplices.location.neighbours import neighbours
 from fe_relu.meshes.simplices.nodes import Nodes, pairs
-from fe_relu.meshes.simplices.ring import boundary, ring_around
 from fe_relu.meshes.simplices.sharing.directory import Directory, Frame, entries
 from fe_relu.meshes.simplices.sharing.partition import Holders, Partition
 from fe_relu.meshes.simplices.sharing.share import Numbering, Share
 from fe_relu.meshes.simplices.sharing.spread import Extent, SpreadMesh, mark_of
-from fe_relu.meshes.stars.box import Box
 from fe_relu.parallel.agreement import gather_columns, largest, together
 from fe_relu.parallel.exchange import Parcels, exchange_on
 
@@ -69,9 +68,9 @@ def partition_of(mesh: mesh.Mesh, degree: int = 1) -> Partition:
     if dim == 3:
         total = _total(comm, owned.shape[1])
         here = MeshCells(comm, points, owned, nodes.size_local, total, int(starts[-1]), 0.0)
-        ring, held, held_is_own = _ring_of_box(located_box(here), vertices, cells, own_cells)
+        ring, held, held_is_own = ring_of_box(located_box(here), vertices, cells, own_cells)
     else:
-        ring, held, held_is_own = _ring_here(comm, vertices, number, cells, own_cells)
+        ring, held, held_is_own = ring_here(comm, vertices, number, cells, own_cells)
     holders = [Holders(starts, *_users(comm, starts, number))]
     node_numbering = None
     if degree == 2:
@@ -212,7 +211,7 @@ def _with_neighbours(
 
     corners, edges, places = np.split(every, [dim + 1, dim + 1 + len(edges)])
     everywhere = np.ascontiguousarray(places).view(np.float64).reshape(dim, dim + 1, -1)
-    known, coordinates, local = _numbered(corners, everywhere)
+    known, coordinates, local = numbered(corners, everywhere)
     both = list(zip(pairs(dim + 1), edges, strict=False))
     joints = [np.stack([local[i], local[j], numbers]) for (i, j), numbers in both]
     cells = sorted_columns(local)
@@ -225,89 +224,6 @@ def _with_neighbours(
         own,
         np.hstack([np.empty((3, 0), np.int64), *joints]),
     )
-
-
-def _numbered(numbers: Ints, at: Floats) -> tuple[Ints, Floats, Ints]:
-    """The vertices among columns of coordinates, in order of those; and the place of each column.
-
-    Args:
-        numbers: Of vertices, some again and again, any shape.
-        at: Coordinates of each, shape (dim, *shape of numbers).
-    """
-    known, first, which = distinct(numbers)
-    at = at.reshape(len(at), -1)[:, first]
-    order = order_of(*at)
-    return known[order], at[:, order], inverse(order)[which]
-
-
-def _ring_of_box(
-    found: tuple[Box, Ints] | None, vertices: Floats, cells: Ints, own: npt.NDArray[np.bool_]
-) -> tuple[Floats, Ints, npt.NDArray[np.bool_]]:
-    """As `_ring_here`, of a mesh of tetrahedra: only boxes have a ring.
-
-    A cell of the ring is of the rank that has the first of the mesh's cells around its first
-    vertex; all ranks with cells there know all of those.
-    """
-    if found is None or cells.size == 0:
-        return np.empty((3, 0)), np.empty((4, 0), np.int64), np.empty(0, np.bool_)
-    box, count = found[0], vertices.shape[1]
-    ghosts, around = box.ring()
-    of_box = around < box.num_vertices
-    places = _places(box.numbers(box.places(vertices)), np.where(of_box, around, -1))
-    used = np.append(np.zeros(count, np.bool_), False)
-    used[cells[:, own]] = True
-    held = used[places].any(axis=0)
-    around, of_box, places = around[:, held], of_box[:, held], places[:, held]
-    needed, ghost = np.unique(around[~of_box] - box.num_vertices, return_inverse=True)
-    places[~of_box] = count + ghost
-    anchors = np.argmin(around, axis=0)
-    anchor = places[anchors, np.arange(anchors.size)]
-    first = np.full(count + 1, -1)  # the first cell around each vertex
-    corners = cells.ravel(order="F")
-    first[corners[::-1]] = np.repeat(np.arange(cells.shape[1]), 4)[::-1]
-    return ghosts[:, needed], places, own[first[anchor]] & used[anchor]
-
-
-def _ring_here(
-    comm: MPI.Comm, vertices: Floats, number: Ints, cells: Ints, own: npt.NDArray[np.bool_]
-) -> tuple[Floats, Ints, npt.NDArray[np.bool_]]:
-    """In 1-D and 2-D the ring around the whole mesh, made from its boundary; see `Share`.
-
-    Every rank makes all of it. The boundary is small: some √N facets of N triangles.
-
-    Returns:
-        Its vertices; its cells that share a vertex with one of this rank's own, as numbers of this
-        rank's vertices and then the ring's; and which are its own: those beside facets of its own.
-    """
-    dim, count = len(vertices), number.size
-    facets = boundary(vertices, cells, own)
-    sent = np.vstack([number[facets], vertices[:, facets].reshape(2 * dim, -1).view(np.int64)])
-    every = gather_columns(comm, sent)
-    lengths = gather_columns(comm, np.array([[facets.shape[1]]]))[0]
-    known, at, around = _numbered(
-        every[:2], np.ascontiguousarray(every[2:]).view(np.float64).reshape(dim, 2, -1)
-    )
-    along = np.lexsort((around.max(axis=0), around.min(axis=0)) if dim == 2 else around[:1])
-    around, owner = around[:, along], np.repeat(np.arange(comm.size), lengths)[along]
-    with together(comm):
-        ring = ring_around(at, around)
-
-    places = _places(number, known)
-    used = np.append(np.zeros(count, np.bool_), False)
-    used[cells[:, own]] = True
-    held = used[places][around[:, ring.facets]].any(axis=0)
-    ghosts = count + np.arange(ring.ghosts.shape[1])
-    corners = np.concatenate([places, ghosts])[ring.cells[:, held]]
-    return ring.ghosts, corners, owner[ring.facets[held]] == comm.rank
-
-
-def _places(number: Ints, wanted: Ints) -> Ints:
-    """Where numbers are among some that are all different; −1 if they are not."""
-    if number.size == 0:
-        return np.full(wanted.shape, -1)
-    order = order_of(number)
-    found = order[np.searchsorted(number, wanted, sorter=order).clip(max=number.size - 1)]
-    return np.where(number[found] == wanted, found, -1)
 
 
 def _require_joined(comm: MPI.Comm, share: Share, directory: Directory) -> None:

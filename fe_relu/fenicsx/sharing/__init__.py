@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Meshes whose cells stay on the ranks that dolfinx gave them to."""
