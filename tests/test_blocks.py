@@ -10,7 +10,14 @@ from dolfinx import fem
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cases import DIAGONALS, everywhere, on_first_rank, random_function, rectangle
+from cases import (
+    DIAGONALS,
+    everywhere,
+    on_first_rank,
+    points_in_cells,
+    random_function,
+    rectangle,
+)
 from fe_relu import Conversion, Grid, function_from_network, network_from_function
 from fe_relu.meshes.grid.blocks import LARGEST_WINDOW, Blocks, Box
 from fe_relu.parallel.exchange import exchange_on
@@ -148,3 +155,17 @@ def test_memory_of_a_rank_is_its_share(comm):
     assert held[0] < (share + 0.05) * held[1]
     # Conversion and evaluation together: this rank's share of values and of points, a few times.
     assert peak[0] < 10 * share * (8 * np.prod(shape) + 8 * 3 * 20_000)
+
+
+def test_points_of_own_cells_stay(comm, rng):
+    """All of them, as long as the window that this takes is at most twice the block."""
+    V = fem.functionspace(rectangle(comm, "right", (40, 34)), ("P", 1))
+    network = network_from_function(random_function(V, rng), layout="blocks")
+    x, _ = points_in_cells(V.mesh, 500, rng)
+    away = network.table.values(x, network.dtype).away
+    part, mesh = network.part, network.mesh
+    (i, j), (first_i, first_j) = mesh.inverse @ (x - mesh.origin[:, None]), part.start
+    held = (first_i < i) & (i < first_i + part.shape[0])
+    held &= (first_j < j) & (j < first_j + part.shape[1])
+    assert not held[away].any()
+    assert comm.size > LARGEST_WINDOW or away.size == 0

@@ -108,12 +108,15 @@ class Blocks:
         )
 
     def extent(self, vertices: npt.NDArray[np.int64]) -> Box | None:
-        """The cells around these vertices; None without any."""
+        """The cells with one of these vertices, and all points of theirs; None without any.
+
+        The last column and row are of other windows, so that there is one more.
+        """
         if vertices.size == 0:
             return None
         spans = []
         for numbers, n in zip(self.grid.places(vertices)[:2], self.grid.shape, strict=True):
-            spans.append((max(int(numbers.min()) - 1, 0), min(int(numbers.max()) + 1, n)))
+            spans.append((max(int(numbers.min()) - 1, 0), min(int(numbers.max()) + 2, n)))
         (left, right), (below, above) = spans
         return Box(left, right, below, above)
 
