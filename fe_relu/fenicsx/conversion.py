@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from fe_relu.basics.arguments import checked_levels
 from fe_relu.basics.compiled import compiled
+from fe_relu.fenicsx import compat
 from fe_relu.fenicsx.meshes import LocatedMesh, located_mesh, mark_of, require_unmoved
 from fe_relu.fenicsx.spaces import (
     degree_of,
@@ -125,9 +126,11 @@ class Conversion:
     def _division(self, comm: Any) -> Any:
         if self.located.division:
             return self.located.division
-        owned = self.located.vertex_of_node[: self.V.mesh.geometry.index_map().size_local]
+        mesh, place = self.V.mesh, self.located.vertex_of_node
+        owned = place[: mesh.geometry.index_map().size_local]
         blocks = aligned(comm, divisions(self.mesh, comm.size), owned)
-        return blocks.widened(gathered(comm, blocks.extent(owned)))
+        own_cells = compat.geometry_dofmap(mesh)[: mesh.topology.index_map(2).size_local]
+        return blocks.widened(gathered(comm, blocks.extent(place[own_cells.ravel()])))
 
     @property
     def mesh(self) -> Any:

@@ -108,17 +108,13 @@ class Blocks:
         )
 
     def extent(self, vertices: npt.NDArray[np.int64]) -> Box | None:
-        """The cells with one of these vertices, and all points of theirs; None without any.
-
-        The last column and row are of other windows, so that there is one more.
-        """
+        """All cells around these vertices, and between; None without any."""
         if vertices.size == 0:
             return None
         spans = []
         for numbers, n in zip(self.grid.places(vertices)[:2], self.grid.shape, strict=True):
-            spans.append((max(int(numbers.min()) - 1, 0), min(int(numbers.max()) + 2, n)))
-        (left, right), (below, above) = spans
-        return Box(left, right, below, above)
+            spans += [max(int(numbers.min()) - 1, 0), min(int(numbers.max()) + 1, n)]
+        return Box(*spans)
 
     def widened(self, extents: Sequence[Box | None]) -> Blocks:
         """Windows that hold each rank's extent too, or as much as `LARGEST_WINDOW` allows."""
