@@ -19,7 +19,8 @@ from cases import (
     rectangle,
 )
 from fe_relu import Conversion, Grid, function_from_network, network_from_function
-from fe_relu.meshes.grid.blocks import LARGEST_WINDOW, Blocks, Box
+from fe_relu.meshes.grid.blocks import Blocks
+from fe_relu.meshes.grid.boxes import LARGEST_WINDOW, Box
 from fe_relu.parallel.exchange import exchange_on
 
 

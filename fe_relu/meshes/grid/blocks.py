@@ -13,22 +13,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fe_relu.basics.compiled import compiled
+from fe_relu.meshes.grid.boxes import NO_MARGIN, Box, Margin
 from fe_relu.meshes.grid.grid import Grid
 from fe_relu.meshes.grid.locate import clamped, lattice_point, unpacked
 from fe_relu.meshes.grid.table import lattice_frame
-from fe_relu.meshes.grid.window import NO_MARGIN, Margin, Window
-
-#: How many times the cells of its block a window may have.
-LARGEST_WINDOW = 2
-
-#: A margin that is too large is shortened by whole parts of so many.
-SHORTENINGS = 16
+from fe_relu.meshes.grid.window import Window
 
 
 @dataclass(frozen=True)
@@ -117,7 +112,7 @@ class Blocks:
         return Box(*spans)
 
     def widened(self, extents: Sequence[Box | None]) -> Blocks:
-        """Windows that hold each rank's extent too, or as much as `LARGEST_WINDOW` allows."""
+        """Windows that hold each rank's extent too, or as much as may be, see `Box.margin_to`."""
         blocks = (Box(*map(int, box)) for box in self.boxes)
         margins = tuple(
             block.margin_to(extents[rank]) for rank, block in zip(self.ranks, blocks, strict=True)
@@ -207,39 +202,6 @@ class Blocks:
         frame, ranks = lattice_frame(self.grid, dtype), np.array(self.ranks, np.int32)
         columns = self.column_of_cell
         return positions, _owners(x[0], x[1], positions, frame, columns, first_of_row, ranks)
-
-
-class Box(NamedTuple):
-    """The cells (i, j) with left ≤ i < right and below ≤ j < above."""
-
-    left: int
-    right: int
-    below: int
-    above: int
-
-    @property
-    def num_cells(self) -> int:
-        return (self.right - self.left) * (self.above - self.below)
-
-    def margin_to(self, extent: Box | None) -> Margin:
-        """What is beyond this box of another, shortened on all sides alike if it is too much."""
-        if extent is None:
-            return NO_MARGIN
-        left, right = max(self.left - extent.left, 0), max(extent.right - self.right, 0)
-        below, above = max(self.below - extent.below, 0), max(extent.above - self.above, 0)
-        for parts in range(SHORTENINGS, 0, -1):
-            margin = Margin(*(side * parts // SHORTENINGS for side in (left, right, below, above)))
-            if self.with_margin(margin).num_cells <= LARGEST_WINDOW * self.num_cells:
-                return margin
-        return NO_MARGIN
-
-    def with_margin(self, margin: Margin) -> Box:
-        return Box(
-            self.left - margin.left,
-            self.right + margin.right,
-            self.below - margin.below,
-            self.above + margin.above,
-        )
 
 
 def _parts(n: int, parts: int, unit: int) -> npt.NDArray[np.int32]:

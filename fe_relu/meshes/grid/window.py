@@ -5,11 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from fe_relu.meshes.grid.boxes import NO_MARGIN, Margin
 from fe_relu.meshes.grid.midpoints import Nodes, largest_bump, surpluses
 from fe_relu.meshes.grid.p2_table import P2Table
 from fe_relu.meshes.grid.table import Table
@@ -17,22 +18,6 @@ from fe_relu.meshes.mesh import Answers, Run
 
 if TYPE_CHECKING:
     from fe_relu.meshes.grid.grid import Grid
-
-
-class Margin(NamedTuple):
-    """How many columns and rows of cells a window holds beyond the block that counts as its own."""
-
-    left: int = 0
-    right: int = 0
-    below: int = 0
-    above: int = 0
-
-    def refined(self, factor: int) -> Margin:
-        """The same margin of the grid refined by a factor."""
-        return Margin(*(factor * cells for cells in self))
-
-
-NO_MARGIN = Margin()
 
 
 @dataclass(frozen=True)
